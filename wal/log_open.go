@@ -1,0 +1,205 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+
+	"github.com/levada-stream/levada/internal/vfs"
+)
+
+// Open opens the log in dir and makes the directory if it is absent. It cuts a
+// torn tail, then syncs, so that all it holds is durable. Bytes that were
+// durable and are wrong now are a *CorruptError and nothing is changed.
+// Sealed segments are believed by their footers; Verify checks them whole.
+func Open(fsys vfs.FS, dir string, o Options) (*Log, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if err := fsys.MkdirAll(dir); err != nil {
+		return nil, err
+	}
+	l := &Log{fs: fsys, dir: dir, o: o, w: o.Writer, changed: make(chan struct{})}
+	if err := l.recover(); err != nil {
+		return nil, errors.Join(err, l.closeTail())
+	}
+	return l, nil
+}
+
+func (l *Log) recover() error {
+	firsts, err := listSegments(l.fs, l.dir)
+	if err != nil {
+		return err
+	}
+	for i, first := range firsts {
+		last := i == len(firsts)-1
+		s, err := l.recoverSegment(first, last)
+		if err != nil {
+			return err
+		}
+		if s == nil { // torn at its creation, and removed
+			continue
+		}
+		if len(l.segs) > 0 && l.pos != s.start {
+			return corrupt(s.path, 0, "the segment begins at ordinal %d, the one before ends at %d", s.start.Next, l.pos.Next)
+		}
+		l.segs = append(l.segs, s)
+		l.pos = s.end
+	}
+	if err := l.closeTail(); err != nil {
+		return err
+	}
+	l.written, l.durable = l.pos, l.pos
+	if len(l.segs) == 0 {
+		l.base = l.pos
+	}
+	return nil
+}
+
+// recoverSegment reads one segment. Only the last may be unsealed, or have no good header.
+func (l *Log) recoverSegment(first uint64, last bool) (*segment, error) {
+	s := &segment{path: path.Join(l.dir, segmentName(first)), id: segmentID{l.o.Group, l.o.Shard, first}}
+	f, err := l.fs.Open(s.path)
+	if err != nil {
+		return nil, err
+	}
+	s, err = l.readSegment(f, s, last)
+	return s, errors.Join(err, f.Close())
+}
+
+func (l *Log) readSegment(f vfs.File, s *segment, last bool) (*segment, error) {
+	ft, size, footErr := readFooter(f, s.path, s.id)
+	if footErr == nil && last { // a crash may have torn it, which shows in the index alone
+		_, footErr = readIndex(f, s.path, s.id, ft)
+	}
+	if isReadError(footErr) {
+		return nil, footErr
+	}
+	h, err := readHeader(f, s.path, s.id.first)
+	if err != nil {
+		if last && footErr != nil && errors.Is(err, ErrCorrupt) {
+			return nil, l.dropStillborn(f, s, err)
+		}
+		return nil, err
+	}
+	if h.id() != s.id {
+		return nil, corrupt(s.path, 0, "the segment belongs to group %d, shard %d; this log is group %d, shard %d",
+			h.group, h.shard, l.o.Group, l.o.Shard)
+	}
+	s.start, s.end = h.start, h.start
+	if footErr == nil {
+		s.end, s.firstTime = ft.end, ft.firstTime
+		s.size, s.fileSize, s.sealed = ft.dataEnd, size, true
+		return s, nil
+	}
+	if !last {
+		return nil, footErr
+	}
+	return s, l.recoverTail(f, s)
+}
+
+// dropStillborn removes a segment whose header never reached the disk. If
+// anything in the file was promised durable, the header was there once.
+func (l *Log) dropStillborn(f vfs.File, s *segment, headerErr error) error {
+	size, err := f.Size()
+	if err != nil {
+		return err
+	}
+	promise, _, err := afterEnd(f, s.id, 0, size)
+	if err != nil {
+		return err
+	}
+	if promise > 0 {
+		return headerErr
+	}
+	l.o.Logger.Info("removing a segment that a crash left without header", "path", s.path, "bytes", size)
+	if err := l.fs.Remove(s.path); err != nil {
+		return err
+	}
+	return l.fs.SyncDir(l.dir)
+}
+
+// recoverTail walks the unsealed last segment, cuts what is torn and syncs the rest.
+func (l *Log) recoverTail(f vfs.File, s *segment) error {
+	size, err := f.Size()
+	if err != nil {
+		return err
+	}
+	res, pos, err := scanSegment(f, s.id, s.start, size, func(off int64, h *blockHeader, _ []byte) error {
+		s.note(h, off)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	s.end = pos
+	promise, zero, err := afterEnd(f, s.id, pageCeil(res.end), size)
+	if err != nil {
+		return err
+	}
+	if promise > res.end {
+		return corrupt(s.path, res.end, "%v, below byte %d that was durable", res.bad, promise)
+	}
+	t := &tail{seg: s, off: res.end, data: res.data, reserved: size, promised: res.promise}
+	l.tail = t
+	if !res.onPage || !zero || size%pageSize != 0 {
+		l.o.Logger.Info("cutting a torn tail", "path", s.path, "offset", res.end, "bytes", size-res.end, "next", pos.Next, "reason", res.bad)
+		if err := l.cut(res.end, res.onPage); err != nil {
+			return err
+		}
+	}
+	if res.promise < t.off {
+		if err := l.openTail(s.start.Next); err != nil {
+			return err
+		}
+		if err := t.f.Sync(); err != nil {
+			return err
+		}
+		if err := l.fs.SyncDir(l.dir); err != nil {
+			return err
+		}
+	}
+	t.synced, t.named = t.off, true
+	s.size, s.fileSize = t.off, t.reserved
+	return nil
+}
+
+// cut ends the tail at the offset end of a block. If no write ends there, a cut
+// block fills the page. The page's bytes before end do not change, so that
+// a crash in between harms nothing: the log still ends there.
+func (l *Log) cut(end int64, onPage bool) error {
+	t := l.tail
+	if err := l.openTail(t.seg.start.Next); err != nil {
+		return err
+	}
+	// First the bytes behind go, durably: next to a cut block they would look like damage.
+	size := pageCeil(end)
+	if err := t.f.Truncate(size); err != nil {
+		return err
+	}
+	if err := t.f.Sync(); err != nil {
+		return err
+	}
+	if !onPage {
+		n := cutLength(end)
+		from := end &^ (pageSize - 1)
+		pages := vfs.AlignedBuffer(int(end + n - from))
+		if end > from {
+			if got, err := t.f.ReadAt(pages[:end-from], from); got < int(end-from) {
+				return fmt.Errorf("read the page to cut: %w", errors.Join(err, fs.ErrInvalid))
+			}
+		}
+		encodeCut(pages[end-from:], end, t.seg.id.salt())
+		if _, err := t.f.WriteAt(pages, from); err != nil {
+			return err
+		}
+		if err := t.f.Sync(); err != nil {
+			return err
+		}
+		size = end + n
+	}
+	t.off, t.data, t.reserved, t.synced = size, size, size, size
+	return nil
+}

@@ -1,0 +1,179 @@
+package wal
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+
+	"github.com/levada-stream/levada/internal/vfs"
+)
+
+func checksumFrom(salt uint32, b []byte) uint32 { return crc32.Update(salt, castagnoli, b) }
+
+// scanChunk is how much a scan reads at a time.
+const scanChunk = 1 << 20
+
+// scanResult is what a walk over a segment's data found.
+type scanResult struct {
+	end     int64 // offset after the last good block, write header or cut block
+	data    int64 // offset after the last good block
+	onPage  bool  // a write ends at end: the next one may begin there
+	promise int64 // the largest promise of a good write
+	bad     error // why the walk stopped before the limit; nil if it did not
+}
+
+// visitor is called with every good block of a scan in order; it may stop the scan by an error.
+type visitor func(off int64, h *blockHeader, payload []byte) error
+
+// scanner walks a segment's data and checks everything in it.
+type scanner struct {
+	w     window
+	salt  uint32
+	pos   Position // after the last good block
+	res   scanResult
+	visit visitor
+}
+
+// scanSegment walks the writes from the header page up to limit. The error is a
+// failed read or the visitor's; bad bytes are in the result.
+func scanSegment(f vfs.File, id segmentID, start Position, limit int64, visit visitor) (scanResult, Position, error) {
+	s := scanner{
+		w:    window{f: f, end: limit, chunk: scanChunk, reuse: true},
+		salt: id.salt(), pos: start,
+		res:   scanResult{end: pageSize, onPage: true},
+		visit: visit,
+	}
+	for s.res.end < limit && s.res.bad == nil {
+		if err := s.write(); err != nil {
+			return s.res, s.pos, err
+		}
+	}
+	return s.res, s.pos, nil
+}
+
+// write walks one write.
+func (s *scanner) write() error {
+	off := s.res.end
+	it, err := s.w.item(off, s.salt)
+	if err == nil && it.kind != itemWrite {
+		err = errors.New("no write starts here")
+	}
+	if err == nil {
+		err = s.checkWrite(off, &it.write)
+	}
+	if err != nil {
+		return s.stop(err)
+	}
+	s.res.promise = max(s.res.promise, it.write.promise)
+	stop := off + it.write.length
+	if it.next == stop {
+		s.res.end = stop
+		return nil
+	}
+	// Until the first block is good the log ends before this write.
+	for at := it.next; at < stop; at = s.res.end {
+		cut, err := s.block(at, stop)
+		if err != nil {
+			return s.stop(err)
+		}
+		if cut {
+			break
+		}
+	}
+	s.res.onPage = true
+	return nil
+}
+
+func (s *scanner) checkWrite(off int64, h *writeHeader) error {
+	if h.next != s.pos.Next || h.chain != s.pos.Chain {
+		return fmt.Errorf("write continues at ordinal %d, expected %d", h.next, s.pos.Next)
+	}
+	pad, err := s.w.at(off+writeHeaderSize, int(h.pad)-writeHeaderSize)
+	if err != nil {
+		return err
+	}
+	for _, b := range pad {
+		if b != 0 {
+			return errors.New("padding is not zero")
+		}
+	}
+	return nil
+}
+
+// block walks one block, or the cut block that ends a write.
+func (s *scanner) block(off, stop int64) (cut bool, err error) {
+	it, err := s.w.item(off, s.salt)
+	if err != nil {
+		return false, err
+	}
+	switch it.kind {
+	case itemCut:
+		s.res.end = it.next
+		return true, nil
+	case itemWrite:
+		return false, errors.New("a write starts inside another")
+	}
+	if it.next > stop {
+		return false, errors.New("block reaches over the end of its write")
+	}
+	if err := it.block.follows(s.pos); err != nil {
+		return false, err
+	}
+	payload, err := s.w.payload(off, &it.block)
+	if err != nil {
+		return false, err
+	}
+	if s.visit != nil {
+		if err := s.visit(off, &it.block, payload); err != nil {
+			return false, &readError{err}
+		}
+	}
+	s.pos = it.block.position()
+	s.res.end, s.res.data, s.res.onPage = it.next, it.next, false
+	return false, nil
+}
+
+func (s *scanner) stop(err error) error {
+	if isReadError(err) {
+		return err
+	}
+	s.res.bad = err
+	return nil
+}
+
+// afterEnd looks at the bytes behind a scan's end. It returns the largest
+// promise of a write header that survives there, and whether all is zero.
+func afterEnd(f vfs.File, id segmentID, from, size int64) (promise int64, zero bool, err error) {
+	w := window{f: f, end: size, chunk: scanChunk, reuse: true}
+	salt := id.salt()
+	zero = true
+	for off := from; off < size; {
+		n := int(min(pageCeil(off+1), size) - off)
+		page, err := w.at(off, n)
+		if err != nil {
+			return 0, false, err
+		}
+		if h, err := decodeWriteHeader(page, off, salt); err == nil {
+			promise = max(promise, h.promise)
+		}
+		zero = zero && allZero(page)
+		off += int64(n)
+	}
+	return promise, zero, nil
+}
+
+func allZero(b []byte) bool {
+	for len(b) >= 8 {
+		if binary.LittleEndian.Uint64(b) != 0 {
+			return false
+		}
+		b = b[8:]
+	}
+	for _, x := range b {
+		if x != 0 {
+			return false
+		}
+	}
+	return true
+}
