@@ -1,0 +1,240 @@
+package raftfsm
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+)
+
+const (
+	dialTimeout      = 3 * time.Second
+	handshakeTimeout = 5 * time.Second
+	backoffMin       = 50 * time.Millisecond
+	backoffMax       = time.Second
+	// probeAttempts and probePause bound the wait for a dead peer's other connections to be noticed.
+	probeAttempts = 8
+	probePause    = 50 * time.Millisecond
+)
+
+var (
+	errTimeout  = errors.New("timed out")
+	errBackoff  = errors.New("peer not reachable")
+	errShutdown = errors.New("transport closed")
+	errUnknown  = errors.New("no address known for node")
+	// ErrHandshake is wrapped by the failure of a handshake: wrong cluster, wrong node, other version.
+	ErrHandshake = errors.New("handshake refused")
+)
+
+// peer is everything this node has open towards another one.
+type peer struct {
+	t  *Transport
+	id string
+	// streams bounds the snapshots that are sent to this peer at once.
+	streams chan struct{}
+
+	mu      sync.Mutex
+	lanes   [lanesShared]laneState
+	inbound int  // links that the peer opened
+	up      bool // some handshake worked since the last refusal
+	probing bool
+}
+
+// laneState is the outbound connection of one lane, and the attempt to open it.
+type laneState struct {
+	link    *link
+	dialing chan struct{} // closed when the running attempt ends; nil if there is none
+	err     error         // of the last attempt
+	next    time.Time     // no attempt before this
+	pause   time.Duration
+}
+
+// lane returns the open link of a lane, opening it if need be. While the peer is known to be
+// unreachable it fails at once with the last reason. stop ends the wait.
+func (p *peer) lane(l lane, stop <-chan struct{}) (*link, error) {
+	for {
+		p.mu.Lock()
+		s := &p.lanes[l]
+		if s.link != nil && s.link.alive() {
+			k := s.link
+			p.mu.Unlock()
+			return k, nil
+		}
+		if s.dialing == nil {
+			if time.Now().Before(s.next) {
+				err := s.err
+				p.mu.Unlock()
+				return nil, fmt.Errorf("%w: %w", errBackoff, err)
+			}
+			if !p.t.start(func() { p.dialLane(l) }) {
+				p.mu.Unlock()
+				return nil, errShutdown
+			}
+			s.dialing = make(chan struct{})
+		}
+		wait := s.dialing
+		p.mu.Unlock()
+		select {
+		case <-wait:
+		case <-stop:
+			return nil, errShutdown
+		case <-p.t.closed:
+			return nil, errShutdown
+		}
+	}
+}
+
+// dialLane makes one attempt to open a lane and records its outcome.
+func (p *peer) dialLane(l lane) {
+	k, r, err := p.dial(l)
+	p.mu.Lock()
+	s := &p.lanes[l]
+	s.link, s.err = k, err
+	if err != nil {
+		s.pause = min(max(2*s.pause, backoffMin), backoffMax)
+		s.next = time.Now().Add(s.pause/2 + rand.N(s.pause/2+1))
+	} else {
+		s.pause, s.next = 0, time.Time{}
+	}
+	close(s.dialing)
+	s.dialing = nil
+	p.mu.Unlock()
+	if err == nil {
+		p.t.serve(p, k, r)
+	} else if refused(err) {
+		p.probe()
+	}
+}
+
+// dial opens and greets one connection. Its writer runs already; the caller must run its reader.
+func (p *peer) dial(l lane) (*link, *bufio.Reader, error) {
+	addr, ok := p.t.o.Resolve(p.id)
+	if !ok {
+		return nil, nil, fmt.Errorf("%w %s", errUnknown, p.id)
+	}
+	ctx, cancel := context.WithTimeout(p.t.ctx(), dialTimeout)
+	defer cancel()
+	conn, err := p.t.o.Dial(ctx, addr)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !p.t.track(conn) {
+		return nil, nil, errors.Join(errShutdown, conn.Close())
+	}
+	r, err := p.greet(conn, l)
+	if err != nil {
+		p.t.untrack(conn)
+		p.t.logOnce(addr, "peer refused the connection", err)
+		return nil, nil, errors.Join(err, conn.Close())
+	}
+	p.mu.Lock()
+	p.up = true
+	p.mu.Unlock()
+	k := newLink(conn, p.id, l, true, p.t.o.LaneBytes, p.t.o.Coalesce)
+	if !p.t.start(k.writeLoop) {
+		k.fail(errShutdown)
+		p.t.untrack(conn)
+		return nil, nil, errShutdown
+	}
+	return k, r, nil
+}
+
+// greet exchanges hellos on a connection that this side opened.
+func (p *peer) greet(conn net.Conn, l lane) (*bufio.Reader, error) {
+	if err := conn.SetDeadline(time.Now().Add(handshakeTimeout)); err != nil {
+		return nil, err
+	}
+	own := hello{version: wireVersion, lane: l, cluster: p.t.o.ClusterID(), node: p.t.o.NodeID, target: p.id}
+	if _, err := conn.Write(encodeHello(own)); err != nil {
+		return nil, err
+	}
+	r := bufio.NewReaderSize(conn, readBufferBytes)
+	h, err := readHello(r)
+	if err != nil {
+		return nil, err
+	}
+	why := h.refusal
+	if why == welcome {
+		why = p.t.judge(h, p.id)
+	}
+	if why != welcome {
+		return nil, fmt.Errorf("%w: %s (node %s, cluster %q)", ErrHandshake, why, h.node, h.cluster)
+	}
+	return r, conn.SetDeadline(time.Time{})
+}
+
+// lost is called when a link ended. The peer may have died: find out at once, since the groups
+// it led can then elect without waiting for their timeouts.
+func (p *peer) lost(k *link) {
+	p.mu.Lock()
+	if !k.outbound {
+		p.inbound--
+	} else if k.lane < lanesShared && p.lanes[k.lane].link == k {
+		p.lanes[k.lane].link = nil
+	}
+	p.mu.Unlock()
+	if k.lane != laneSnapshot { // those end when their snapshot does
+		p.probe()
+	}
+}
+
+// probe redials a peer that was up. Only if the dial is actively refused, and no connection of
+// the peer is left, does it count as dead; a peer that merely dropped a connection answers.
+func (p *peer) probe() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.probing || !p.up {
+		return
+	}
+	p.probing = p.t.start(func() {
+		defer func() {
+			p.mu.Lock()
+			p.probing = false
+			p.mu.Unlock()
+		}()
+		for range probeAttempts {
+			if !p.redialRefused() {
+				return
+			}
+			p.mu.Lock()
+			gone := p.inbound == 0 && p.up
+			if gone {
+				p.up = false
+			}
+			p.mu.Unlock()
+			if gone {
+				p.t.peerDied(p.id)
+				return
+			}
+			select {
+			case <-time.After(probePause):
+			case <-p.t.closed:
+				return
+			}
+		}
+	})
+}
+
+// redialRefused opens a connection only to see whether it is refused.
+func (p *peer) redialRefused() bool {
+	addr, ok := p.t.o.Resolve(p.id)
+	if !ok {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(p.t.ctx(), dialTimeout)
+	defer cancel()
+	conn, err := p.t.o.Dial(ctx, addr)
+	if err != nil {
+		return refused(err)
+	}
+	_ = conn.Close() // it answered, which is all we wanted to know
+	return false
+}
+
+// refused reports whether an error says that nobody listens at an address of a running host.
+func refused(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }
