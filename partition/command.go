@@ -1,0 +1,127 @@
+package partition
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/levada-stream/levada/internal/seqno"
+	"github.com/levada-stream/levada/wal/record"
+)
+
+// CommandKind is the first byte of a Raft command.
+type CommandKind uint8
+
+const (
+	// CommandAppend stores batches of records.
+	CommandAppend CommandKind = 1
+	// CommandTrim moves the trim point: records below it are gone for readers.
+	CommandTrim CommandKind = 2
+	// CommandSeal closes the shard: its end is where this command stands in the log.
+	CommandSeal CommandKind = 3
+	// CommandTick only carries the leader's time, on which idle producers leave.
+	CommandTick CommandKind = 4
+)
+
+const (
+	commandVersion    = 1
+	commandHeaderSize = 16
+	trimBodySize      = 8
+)
+
+// ErrCommand reports a Raft command that this version cannot apply. It stops
+// the replica: skipping it would let the replicas drift apart.
+var ErrCommand = errors.New("raft command cannot be applied")
+
+// Command is a decoded Raft command.
+type Command struct {
+	Kind    CommandKind
+	Time    int64          // the proposing leader's clock, ms since the Unix epoch, in [0, seqno.MaxTime]
+	Batches []record.Batch // append: at least one; they alias the decoded bytes
+	Trim    uint64         // trim: the first ordinal to keep
+
+	joined []byte // Batches as they were decoded, back to back; nil if they were not
+}
+
+// EncodedLen returns the length of the command's encoding.
+func (c Command) EncodedLen() int {
+	n := commandHeaderSize
+	if c.Kind == CommandTrim {
+		n += trimBodySize
+	}
+	for _, b := range c.Batches {
+		n += len(b)
+	}
+	return n
+}
+
+// Encode returns the command's bytes; the batches are copied into them.
+func (c Command) Encode() []byte {
+	buf := make([]byte, 0, c.EncodedLen())
+	buf = append(buf, byte(c.Kind), commandVersion, 0, 0)
+	buf = binary.LittleEndian.AppendUint32(buf, uint32(len(c.Batches)))
+	buf = binary.LittleEndian.AppendUint64(buf, uint64(c.Time))
+	if c.Kind == CommandTrim {
+		buf = binary.LittleEndian.AppendUint64(buf, c.Trim)
+	}
+	for _, b := range c.Batches {
+		buf = append(buf, b...)
+	}
+	return buf
+}
+
+// DecodeCommand decodes a command. Batches alias data and are cut by length
+// only: the proposer checked them, and the journal's checksum covers them since.
+// The error wraps ErrCommand.
+func DecodeCommand(data []byte) (Command, error) {
+	if len(data) < commandHeaderSize {
+		return Command{}, fmt.Errorf("%w: %d bytes hold no header", ErrCommand, len(data))
+	}
+	if v := data[1]; v != commandVersion {
+		return Command{}, fmt.Errorf("%w: version %d, only %d is known", ErrCommand, v, commandVersion)
+	}
+	if data[2]|data[3] != 0 {
+		return Command{}, fmt.Errorf("%w: a reserved field is in use", ErrCommand)
+	}
+	c := Command{Kind: CommandKind(data[0]), Time: int64(binary.LittleEndian.Uint64(data[8:]))}
+	if c.Time < 0 || c.Time > seqno.MaxTime {
+		return Command{}, fmt.Errorf("%w: time %d is out of range", ErrCommand, c.Time)
+	}
+	count, body := binary.LittleEndian.Uint32(data[4:]), data[commandHeaderSize:]
+	if c.Kind == CommandAppend {
+		return c.decodeBatches(count, body)
+	}
+	want := 0
+	switch c.Kind {
+	case CommandTrim:
+		want = trimBodySize
+	case CommandSeal, CommandTick:
+	default:
+		return Command{}, fmt.Errorf("%w: kind %d is unknown", ErrCommand, c.Kind)
+	}
+	if count != 0 || len(body) != want {
+		return Command{}, fmt.Errorf("%w: kind %d with %d batches and %d bytes", ErrCommand, c.Kind, count, len(body))
+	}
+	if c.Kind == CommandTrim {
+		c.Trim = binary.LittleEndian.Uint64(body)
+	}
+	return c, nil
+}
+
+func (c Command) decodeBatches(count uint32, body []byte) (Command, error) {
+	if count == 0 || uint64(count) > uint64(len(body)/record.HeaderSize) {
+		return Command{}, fmt.Errorf("%w: %d batches in %d bytes", ErrCommand, count, len(body))
+	}
+	c.Batches, c.joined = make([]record.Batch, count), body
+	for i := range c.Batches {
+		b, rest, err := record.ParseTrusted(body)
+		if err != nil {
+			return Command{}, fmt.Errorf("%w: batch %d: %w", ErrCommand, i, err)
+		}
+		c.Batches[i], body = b, rest
+	}
+	if len(body) != 0 {
+		return Command{}, fmt.Errorf("%w: %d bytes after the last batch", ErrCommand, len(body))
+	}
+	return c, nil
+}

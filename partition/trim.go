@@ -1,0 +1,150 @@
+package partition
+
+import (
+	"errors"
+	"time"
+
+	"github.com/levada-stream/levada/internal/fault"
+	"github.com/levada-stream/levada/wal"
+)
+
+// Trim makes all records below ordinal unreadable, on all replicas. It waits
+// until that is applied here. A trim point never goes back, and beyond the end
+// it stops at the end. Each replica deletes the segments after its next snapshot.
+func (r *Replica) Trim(ordinal uint64) error {
+	_, err := r.command(Command{Kind: CommandTrim, Trim: ordinal})
+	return err
+}
+
+// Seal closes the shard behind everything that was committed before, and
+// returns its exact end. Sealing again changes nothing but the time.
+func (r *Replica) Seal() (SealResult, error) {
+	result, err := r.command(Command{Kind: CommandSeal})
+	if err != nil {
+		return SealResult{}, err
+	}
+	end, ok := result.(SealResult)
+	if !ok {
+		return SealResult{}, fault.New(fault.Internal, "a seal was answered with %T", result)
+	}
+	return end, nil
+}
+
+// command proposes c beside the queue of appends and waits for its result.
+func (r *Replica) command(c Command) (any, error) {
+	if !r.IsLeader() {
+		return nil, r.notLeader()
+	}
+	c.Time = r.now()
+	result, err := r.group().Propose(c.Encode()).Wait()
+	if err == nil {
+		err, _ = result.(error)
+	}
+	if err != nil {
+		return nil, fault.New(fault.Unavailable, "it is unknown whether this was done; try again: %w", err)
+	}
+	return result, nil
+}
+
+// Retention returns the ordinal to trim to so that no record is kept longer
+// than maxAge, and so that the log is not larger than maxBytes by more than its
+// newest segment; 0 means no such limit. It reports false when there is nothing
+// to trim, or when this replica does not lead: the leader trims for all.
+func (r *Replica) Retention(now time.Time, maxAge time.Duration, maxBytes int64) (ordinal uint64, due bool) {
+	if !r.IsLeader() {
+		return 0, false
+	}
+	v := r.current()
+	to := v.trim
+	if maxAge > 0 {
+		// An unreadable index postpones the trim; reading the records will tell the reason.
+		if at, err := r.log.SeekTime(now.Add(-maxAge).UnixMilli()); err == nil {
+			to = max(to, at)
+		}
+	}
+	if maxBytes > 0 {
+		to = max(to, oldestWithin(r.log.Segments(), maxBytes))
+	}
+	to = min(to, v.next)
+	return to, to > v.trim
+}
+
+// oldestWithin returns the first ordinal of the oldest segment from which on
+// the segments have at most maxBytes; the newest is always kept.
+func oldestWithin(segments []wal.SegmentInfo, maxBytes int64) uint64 {
+	var first uint64
+	var sum int64
+	for i := len(segments) - 1; i >= 0; i-- {
+		if sum += segments[i].Bytes; sum > maxBytes && i < len(segments)-1 {
+			return first
+		}
+		first = segments[i].First
+	}
+	return first
+}
+
+// startSweep deletes, beside Apply, segments below the trim point of a
+// snapshot. Those below a newer trim point stay until a snapshot has it, lest a
+// restart from the snapshot finds its history gone.
+func (r *Replica) startSweep(trim uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if trim <= r.sweepTo {
+		return
+	}
+	r.sweepTo = trim
+	if r.sweeping || r.shutdown {
+		return
+	}
+	r.sweeping = true
+	r.work.Add(1)
+	go func() {
+		defer r.work.Done()
+		for swept := uint64(0); ; {
+			r.mu.Lock()
+			trim := r.sweepTo
+			if trim == swept || r.shutdown {
+				r.sweeping = false
+				r.mu.Unlock()
+				return
+			}
+			r.mu.Unlock()
+			if err := r.sweep(trim); err != nil {
+				r.opts.Logger.Warn("trimmed segments were not deleted; the next trim tries again", "error", err)
+			}
+			swept = trim
+		}
+	}()
+}
+
+// sweep deletes the segments that nothing readable is in. Of a log that does
+// not know the position before its first block it keeps the block before the
+// first readable one: its hash is what a new replica starts from.
+func (r *Replica) sweep(trim uint64) error {
+	if _, ok := r.log.(beginner); ok {
+		return r.log.DeleteBefore(trim)
+	}
+	keep, err := r.blockHolding(trim)
+	if err == nil && keep > 0 {
+		keep, err = r.blockHolding(keep)
+	}
+	if err != nil {
+		if errors.Is(err, wal.ErrTrimmed) {
+			return nil // already deleted so far
+		}
+		return err
+	}
+	return r.log.DeleteBefore(keep)
+}
+
+// blockHolding returns the first ordinal of the block that holds ordinal-1.
+func (r *Replica) blockHolding(ordinal uint64) (uint64, error) {
+	if ordinal == 0 {
+		return 0, nil
+	}
+	blocks, err := r.log.Read(ordinal-1, 1)
+	if err != nil || len(blocks) == 0 {
+		return 0, err
+	}
+	return blocks[0].First, nil
+}
