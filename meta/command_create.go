@@ -1,0 +1,166 @@
+package meta
+
+import (
+	"encoding/json"
+	"errors"
+	"slices"
+
+	"github.com/levada-stream/levada/internal/fault"
+	"github.com/levada-stream/levada/internal/hashkey"
+)
+
+// CreateStream makes a stream with its shards over even parts of the key space.
+//
+// Placement holds the replicas of each shard in ascending order of their
+// ranges, as Place chose them; the first of each is the preferred leader.
+// Idempotent by name: with equal settings the stream that exists is answered,
+// with others it is a Conflict. A placement on nodes that meanwhile left is a
+// Conflict too: place again and propose again.
+type CreateStream struct {
+	Name      string
+	Settings  Settings // complete; see Settings.WithDefaults
+	Placement [][]NodeID
+	Time      int64
+}
+
+// StreamResult answers CreateStream, UpdateStream and DeleteStream.
+type StreamResult struct {
+	Version  uint64 `json:"version"`
+	StreamID uint64 `json:"stream_id"`
+	Changed  bool   `json:"changed"` // false if the stream was as wanted before
+}
+
+// Type returns "create_stream".
+func (CreateStream) Type() string { return "create_stream" }
+
+// createStreamWire names each node once: a UUID for every replica of 10,000
+// shards would be a megabyte.
+type createStreamWire struct {
+	Name      string   `json:"name"`
+	Settings  Settings `json:"settings"`
+	Nodes     []NodeID `json:"nodes"`     // in order of first appearance
+	Placement [][]int  `json:"placement"` // indexes into nodes
+	Time      int64    `json:"time"`
+}
+
+// MarshalJSON writes the compact form.
+func (c CreateStream) MarshalJSON() ([]byte, error) {
+	w := createStreamWire{Name: c.Name, Settings: c.Settings, Nodes: []NodeID{}, Placement: make([][]int, len(c.Placement)), Time: c.Time}
+	index := make(map[NodeID]int)
+	for i, replicas := range c.Placement {
+		w.Placement[i] = make([]int, len(replicas))
+		for j, id := range replicas {
+			at, ok := index[id]
+			if !ok {
+				at = len(w.Nodes)
+				index[id] = at
+				w.Nodes = append(w.Nodes, id)
+			}
+			w.Placement[i][j] = at
+		}
+	}
+	return json.Marshal(w)
+}
+
+var errPlacementIndex = errors.New("placement names a node that is not listed")
+
+// UnmarshalJSON reads the compact form.
+func (c *CreateStream) UnmarshalJSON(data []byte) error {
+	var w createStreamWire
+	if err := unmarshalStrict(data, &w); err != nil {
+		return err
+	}
+	*c = CreateStream{Name: w.Name, Settings: w.Settings, Placement: make([][]NodeID, len(w.Placement)), Time: w.Time}
+	for i, replicas := range w.Placement {
+		c.Placement[i] = make([]NodeID, len(replicas))
+		for j, at := range replicas {
+			if at < 0 || at >= len(w.Nodes) {
+				return errPlacementIndex
+			}
+			c.Placement[i][j] = w.Nodes[at]
+		}
+	}
+	return nil
+}
+
+func (c CreateStream) apply(t *txn) (any, error) {
+	if err := t.needCluster(); err != nil {
+		return nil, err
+	}
+	if err := checkName("name", c.Name); err != nil {
+		return nil, err
+	}
+	if err := c.Settings.Validate(); err != nil {
+		return nil, err
+	}
+	if st, ok := t.next.StreamByName(c.Name); ok {
+		if st.Settings != c.Settings {
+			return nil, fault.New(fault.Conflict, "stream %q exists with other settings", c.Name)
+		}
+		return StreamResult{Version: t.next.version, StreamID: st.ID}, nil
+	}
+	if n := t.next.joined(); c.Settings.Replicas > n {
+		return nil, limitError("replicas", uint64(n), "the stream wants %d replicas and the cluster has %d nodes", c.Settings.Replicas, n)
+	}
+	if err := c.checkPlacement(t.next); err != nil {
+		return nil, err
+	}
+	st := &Stream{ID: t.next.nextStream, Name: c.Name, Settings: c.Settings, State: StreamCreating, Created: c.Time, owner: t.edit}
+	t.next.nextStream++
+	shards := make([]*Shard, len(c.Placement))
+	st.open = make([]openShard, len(shards))
+	for i, r := range hashkey.SplitEven(len(shards)) {
+		replicas := t.next.intern(c.Placement[i])
+		shards[i] = &Shard{Range: r, State: ShardOpen, Created: c.Time, Initial: replicas, Desired: replicas, DesiredVersion: t.next.version}
+		st.open[i] = openShard{r.Start, uint32(i)}
+	}
+	t.addShards(st, shards)
+	t.next.streams.set(t.edit, st.ID, st)
+	t.events.Streams = append(t.events.Streams, st.ID)
+	at, _ := t.next.nameIndex(c.Name)
+	t.next.names = slices.Insert(slices.Clone(t.next.names), at, &nameEntry{c.Name, st.ID})
+	return StreamResult{t.next.version, st.ID, true}, nil
+}
+
+func (c CreateStream) checkPlacement(s *State) error {
+	if len(c.Placement) != c.Settings.Shards {
+		return fault.InvalidField("placement", "placement holds %d shards, the settings %d", len(c.Placement), c.Settings.Shards)
+	}
+	for _, replicas := range c.Placement {
+		if len(replicas) != c.Settings.Replicas {
+			return fault.InvalidField("placement", "a shard is placed on %d nodes, the settings want %d", len(replicas), c.Settings.Replicas)
+		}
+		if err := checkReplicas("placement", s, replicas, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkReplicas wants distinct nodes that take part, or were replicas before.
+func checkReplicas(field string, s *State, replicas, before []NodeID) error {
+	for i, id := range replicas {
+		if slices.Contains(replicas[:i], id) {
+			return fault.InvalidField(field, "%s names node %s twice for one shard", field, id)
+		}
+		n, ok := s.Node(id)
+		switch {
+		case !ok:
+			return fault.New(fault.NotFound, "%s names node %q, which is not registered", field, id)
+		case n.State != NodeJoined && !slices.Contains(before, id):
+			return fault.New(fault.Conflict, "%s names node %s, which is %s; place again", field, id, n.State)
+		}
+	}
+	return nil
+}
+
+// intern returns the ids as the node records hold them, so that shards share
+// their text. All ids are known.
+func (s *State) intern(ids []NodeID) []NodeID {
+	shared := make([]NodeID, len(ids))
+	for i, id := range ids {
+		n, _ := s.Node(id)
+		shared[i] = n.ID
+	}
+	return shared
+}

@@ -1,0 +1,105 @@
+package meta
+
+import (
+	"slices"
+
+	"github.com/levada-stream/levada/internal/fault"
+)
+
+// UpdateStream changes policies of a live stream; nil leaves one as it is.
+type UpdateStream struct {
+	Name               string `json:"name"`
+	StreamID           uint64 `json:"stream_id,omitempty"` // if not 0, the stream of that name must have this id
+	RetentionSeconds   *int64 `json:"retention_seconds,omitempty"`
+	RetentionBytes     *int64 `json:"retention_bytes,omitempty"`
+	MaxRecordBytes     *int64 `json:"max_record_bytes,omitempty"`
+	DedupWindowSeconds *int64 `json:"dedup_window_seconds,omitempty"`
+	RecordsLimit       *int64 `json:"records_limit,omitempty"`
+	BytesLimit         *int64 `json:"bytes_limit,omitempty"`
+	Time               int64  `json:"time"`
+}
+
+// Type returns "update_stream".
+func (UpdateStream) Type() string { return "update_stream" }
+
+func (c UpdateStream) apply(t *txn) (any, error) {
+	st, err := t.findStream(c.Name, c.StreamID)
+	if err != nil {
+		return nil, err
+	}
+	settings := st.Settings
+	for _, f := range []struct{ from, to *int64 }{
+		{c.RetentionSeconds, &settings.RetentionSeconds},
+		{c.RetentionBytes, &settings.RetentionBytes},
+		{c.MaxRecordBytes, &settings.MaxRecordBytes},
+		{c.DedupWindowSeconds, &settings.DedupWindowSeconds},
+		{c.RecordsLimit, &settings.RecordsLimit},
+		{c.BytesLimit, &settings.BytesLimit},
+	} {
+		if f.from != nil {
+			*f.to = *f.from
+		}
+	}
+	if err := settings.Validate(); err != nil {
+		return nil, err
+	}
+	changed := settings != st.Settings
+	if changed {
+		t.stream(st.ID).Settings = settings
+		t.events.Streams = append(t.events.Streams, st.ID)
+	}
+	return StreamResult{t.next.version, st.ID, changed}, nil
+}
+
+// DeleteStream deletes a stream and, by and by on every node, its data. The name
+// is free at once. Deleting again is NotFound, except by StreamID.
+type DeleteStream struct {
+	Name     string `json:"name"`
+	StreamID uint64 `json:"stream_id,omitempty"` // if not 0, the stream of that name must have this id
+	Time     int64  `json:"time"`
+}
+
+// Type returns "delete_stream".
+func (DeleteStream) Type() string { return "delete_stream" }
+
+func (c DeleteStream) apply(t *txn) (any, error) {
+	if dead := t.next.deleted.get(c.StreamID); dead != nil && dead.Name == c.Name {
+		return StreamResult{Version: t.next.version, StreamID: dead.ID}, nil
+	}
+	st, err := t.findStream(c.Name, c.StreamID)
+	if err != nil {
+		return nil, err
+	}
+	for _, g := range st.groups {
+		for i := range g.Count {
+			t.events.Groups = append(t.events.Groups, g.First+i)
+		}
+	}
+	t.events.Streams = append(t.events.Streams, st.ID)
+	at, _ := t.next.nameIndex(c.Name)
+	t.next.names = slices.Delete(slices.Clone(t.next.names), at, at+1)
+	t.next.streams.remove(t.edit, st.ID)
+	t.next.deleted.set(t.edit, st.ID, &Stream{
+		ID: st.ID, Name: st.Name, Settings: st.Settings, State: StreamDeleting,
+		Created: st.Created, Deleted: c.Time, next: st.next, groups: st.groups,
+	})
+	return StreamResult{t.next.version, st.ID, true}, nil
+}
+
+// findStream returns the live stream of that name, and of that id if id is not 0.
+func (t *txn) findStream(name string, id uint64) (*Stream, error) {
+	if err := t.needCluster(); err != nil {
+		return nil, err
+	}
+	if err := checkName("name", name); err != nil {
+		return nil, err
+	}
+	st, ok := t.next.StreamByName(name)
+	if !ok {
+		return nil, fault.New(fault.NotFound, "there is no stream %q", name)
+	}
+	if id != 0 && st.ID != id {
+		return nil, fault.New(fault.Conflict, "stream %q has id %d now, not %d: it was deleted and created again", name, st.ID, id)
+	}
+	return st, nil
+}

@@ -1,0 +1,197 @@
+package meta
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/levada-stream/levada/internal/fault"
+	"github.com/levada-stream/levada/internal/hashkey"
+)
+
+// A model is what must hold whatever is proposed, kept in the simplest form.
+type model struct {
+	groups  map[uint64]string // every group ever seen, with its stream id and shard number
+	streams map[uint64]string // every stream id ever seen, with its name
+	names   map[string]uint64 // live streams
+	terms   map[uint64]uint64 // highest term by live group
+	retired map[NodeID]bool
+}
+
+func (m *model) observe(t *rapid.T, c Command, result any, s *State) {
+	if err := s.check(); err != nil {
+		t.Fatalf("after %+v: %v", c, err)
+	}
+	live := map[string]uint64{}
+	for st := range s.Streams() {
+		if was, ok := m.streams[st.ID]; ok && was != st.Name {
+			t.Fatalf("stream id %d was %s and is %s", st.ID, was, st.Name)
+		}
+		m.streams[st.ID] = st.Name
+		if _, twice := live[st.Name]; twice {
+			t.Fatalf("two streams are named %s", st.Name)
+		}
+		live[st.Name] = st.ID
+		for sh := range st.Shards() {
+			owner := fmt.Sprintf("%d/%d", st.ID, sh.Number)
+			if was, ok := m.groups[sh.Group]; ok && was != owner {
+				t.Fatalf("group %d was %s and is %s", sh.Group, was, owner)
+			}
+			m.groups[sh.Group] = owner
+			if sh.Term < m.terms[sh.Group] {
+				t.Fatalf("the term of group %d went from %d to %d", sh.Group, m.terms[sh.Group], sh.Term)
+			}
+			m.terms[sh.Group] = sh.Term
+		}
+	}
+	// The names follow from the commands alone.
+	switch _, failed := result.(*fault.Error); c := c.(type) {
+	case CreateStream:
+		if !failed {
+			m.names[c.Name] = live[c.Name]
+		}
+	case DeleteStream:
+		if r, ok := result.(StreamResult); ok && r.Changed {
+			delete(m.names, c.Name)
+		}
+	}
+	if diff := cmp.Diff(m.names, live); diff != "" {
+		t.Fatalf("live streams after %+v (-want +got):\n%s", c, diff)
+	}
+	for _, n := range s.Nodes() {
+		if m.retired[n.ID] && n.State == NodeJoined {
+			t.Fatalf("node %s came back", n.ID)
+		}
+		m.retired[n.ID] = n.State != NodeJoined
+	}
+	for group, owner := range m.groups {
+		if _, ok := s.ShardByGroup(group); ok == s.GroupDeleted(group) {
+			t.Fatalf("group %d of %s is live: %v, and deleted: %v", group, owner, ok, s.GroupDeleted(group))
+		}
+	}
+}
+
+func drawCommand(t *rapid.T, s *State, now int64) Command {
+	name := func() string { return rapid.SampledFrom([]string{"a", "b", "c", "d"}).Draw(t, "name") }
+	node := func() NodeID { return nodeID(rapid.IntRange(0, 9).Draw(t, "node")) }
+	group := func() uint64 { return rapid.Uint64Range(0, 20).Draw(t, "group") }
+	term := func() uint64 { return rapid.Uint64Range(0, 6).Draw(t, "term") }
+	hints := Hints{}
+	for _, n := range s.Nodes() {
+		hints[n.ID] = Hint{Alive: rapid.IntRange(0, 4).Draw(t, "alive") > 0, DeadSince: 1}
+	}
+	switch rapid.IntRange(0, 9).Draw(t, "command") {
+	case 0, 1:
+		c := register(rapid.IntRange(0, 9).Draw(t, "node"))
+		c.Name = fmt.Sprintf("n%d", rapid.IntRange(0, 6).Draw(t, "name"))
+		c.Incarnation = rapid.Uint64Range(0, 3).Draw(t, "incarnation")
+		return c
+	case 2:
+		return RemoveNode{ID: node(), Time: now}
+	case 3, 4:
+		c := CreateStream{Name: name(), Settings: settings(rapid.IntRange(1, 5).Draw(t, "shards"), rapid.SampledFrom([]int{1, 3}).Draw(t, "replicas")), Time: now}
+		c.Placement, _ = Place(s, hints, c.Settings)
+		return c
+	case 5:
+		return DeleteStream{Name: name(), Time: now}
+	case 6:
+		return UpdateStream{Name: name(), RetentionBytes: ptr(rapid.Int64Range(-1, 3).Draw(t, "bytes")), Time: now}
+	case 7:
+		c := ReportLeaders{Time: now}
+		for range rapid.IntRange(0, 5).Draw(t, "reports") {
+			c.Leaders = append(c.Leaders, LeaderReport{Group: group(), Node: node(), Term: term()})
+		}
+		return c
+	case 8:
+		st := GroupStatus{Group: group(), Node: node(), Term: term(), DesiredVersion: rapid.Uint64Range(0, 50).Draw(t, "for")}
+		for range rapid.IntRange(0, 4).Draw(t, "members") {
+			st.Members = append(st.Members, Member{node(), rapid.Bool().Draw(t, "voter"), rapid.Uint64().Draw(t, "lag")})
+		}
+		return ReplicaStatus{Statuses: []GroupStatus{st}, Time: now}
+	}
+	if repairs := Repair(s, hints, now+1_000_000_000); len(repairs) > 0 {
+		return repairs[0]
+	}
+	return SetReplicas{Group: group(), Replicas: []NodeID{node(), node()}, Time: now}
+}
+
+// Two copies take the same commands; at every point one may be replaced by what
+// its snapshot holds. The copies never differ, old states never change, and the
+// invariants hold.
+func TestStateModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := &model{groups: map[uint64]string{}, streams: map[uint64]string{}, names: map[string]uint64{}, terms: map[uint64]uint64{}, retired: map[NodeID]bool{}}
+		one, two := NewStore(), NewStore()
+		var kept []*State
+		var keptBytes [][]byte
+		index := uint64(0)
+		apply := func(c Command) any {
+			data, err := Encode(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			index++
+			wake := one.Watch(index - 1)
+			result, events, err := one.Apply(data, index)
+			if err != nil {
+				t.Fatal(err)
+			}
+			<-wake
+			result2, events2, err := two.Apply(data, index)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(fmt.Sprintf("%+v %+v", result, events), fmt.Sprintf("%+v %+v", result2, events2)); diff != "" {
+				t.Fatalf("two copies answered differently:\n%s", diff)
+			}
+			return result
+		}
+		apply(InitCluster{ClusterID: "c", Name: "n"})
+		for i := range 4 {
+			apply(register(i))
+		}
+		for step := range rapid.IntRange(1, 60).Draw(t, "steps") {
+			c := drawCommand(t, one.State(), int64(1000+step))
+			m.observe(t, c, apply(c), one.State())
+			a, err := one.Snapshot()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if b, err := two.Snapshot(); err != nil || !bytes.Equal(a, b) {
+				t.Fatalf("two copies differ (error %v) after %+v:\n%s", err, c, cmp.Diff(string(a), string(b)))
+			}
+			if rapid.IntRange(0, 9).Draw(t, "restore") == 0 {
+				if err := two.Restore(a); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if rapid.IntRange(0, 9).Draw(t, "keep") == 0 {
+				kept, keptBytes = append(kept, one.State()), append(keptBytes, a)
+			}
+		}
+		for i, s := range kept {
+			if data, err := s.Encode(); err != nil || !bytes.Equal(data, keptBytes[i]) {
+				t.Fatalf("a state that was kept changed (error %v):\n%s", err, cmp.Diff(string(keptBytes[i]), string(data)))
+			}
+		}
+	})
+}
+
+// Routing agrees with a search through all open shards.
+func TestShardForHashModel(t *testing.T) {
+	b := cluster(t, 3)
+	for _, shards := range []int{1, 2, 3, 7, 64, 1000} {
+		st := b.create(fmt.Sprint("s", shards), shards, 1)
+		rapid.Check(t, func(t *rapid.T) {
+			key := hashkey.Key{Hi: rapid.Uint64().Draw(t, "hi"), Lo: rapid.Uint64().Draw(t, "lo")}
+			want := slices.IndexFunc(slices.Collect(st.Shards()), func(s *Shard) bool { return s.Range.Contains(key) })
+			if got, ok := b.state().ShardForHash(st.ID, key); !ok || int(got.Number) != want {
+				t.Fatalf("key %s goes to shard %+v, want %d", key, got, want)
+			}
+		})
+	}
+}

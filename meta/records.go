@@ -1,0 +1,241 @@
+package meta
+
+import (
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+	"sort"
+
+	"github.com/levada-stream/levada/internal/hashkey"
+)
+
+// NodeID is the UUID text that a node keeps on its disk.
+type NodeID = string
+
+// MetaGroup is the Raft group of this state machine; shards have groups from 1.
+const MetaGroup uint64 = 0
+
+// Addresses are the host:port pairs under which others reach a node.
+type Addresses struct {
+	Raft   string `json:"raft"`
+	GRPC   string `json:"grpc,omitempty"`
+	HTTP   string `json:"http,omitempty"`
+	Gossip string `json:"gossip,omitempty"`
+}
+
+// NodeState says whether a node takes part in the cluster.
+type NodeState string
+
+// The states of a node. A node leaves NodeJoined once and never comes back:
+// Replaced means another id registered under its name, Removed that somebody
+// took it out.
+const (
+	NodeJoined   NodeState = "joined"
+	NodeReplaced NodeState = "replaced"
+	NodeRemoved  NodeState = "removed"
+)
+
+// Node is a registered node. Immutable.
+type Node struct {
+	ID          NodeID            `json:"id"`
+	Name        string            `json:"name"`
+	Incarnation uint64            `json:"incarnation"`
+	Addresses   Addresses         `json:"addresses"`
+	Zone        string            `json:"zone,omitempty"`
+	Roles       []string          `json:"roles,omitempty"`
+	Labels      map[string]string `json:"labels,omitempty"`
+	DiskClass   string            `json:"disk_class,omitempty"`
+	State       NodeState         `json:"state"`
+	Registered  int64             `json:"registered"`            // unix ms of the first registration
+	Changed     int64             `json:"changed"`               // unix ms of the last change
+	ReplacedBy  NodeID            `json:"replaced_by,omitempty"` // set iff State is NodeReplaced
+}
+
+func (n *Node) equal(o *Node) bool {
+	return n.ID == o.ID && n.Name == o.Name && n.Incarnation == o.Incarnation && n.Addresses == o.Addresses &&
+		n.Zone == o.Zone && n.DiskClass == o.DiskClass && n.State == o.State && n.ReplacedBy == o.ReplacedBy &&
+		slices.Equal(n.Roles, o.Roles) && maps.Equal(n.Labels, o.Labels)
+}
+
+// StreamState is the life of a stream.
+type StreamState string
+
+// The states of a stream: creating until every open shard has had a leader,
+// then active; deleting for good once somebody deleted it.
+const (
+	StreamCreating StreamState = "creating"
+	StreamActive   StreamState = "active"
+	StreamDeleting StreamState = "deleting"
+)
+
+// GroupSpan is a run of shards whose groups and numbers ascend together:
+// shard Number+i has group First+i, for 0 <= i < Count.
+type GroupSpan struct {
+	First  uint64 `json:"first"`
+	Count  uint64 `json:"count"`
+	Number uint32 `json:"number"`
+}
+
+// Stream is one stream with its partition map. Immutable.
+type Stream struct {
+	ID       uint64
+	Name     string
+	Settings Settings
+	State    StreamState
+	Created  int64 // unix ms
+	Deleted  int64 // unix ms, 0 unless State is StreamDeleting
+
+	owner  *edit // transaction that may still change this copy
+	next   uint32
+	shards trie[Shard] // by number; empty once deleting
+	open   []openShard // ascending; tiles the key space unless deleting
+	unled  int         // open shards that never had a leader
+	groups []GroupSpan // ascending; every group this stream ever had
+}
+
+// An openShard is a row of the routing table of a stream.
+type openShard struct {
+	start  hashkey.Key
+	number uint32
+}
+
+// Shard returns the shard of that number, nil if there is none.
+func (s *Stream) Shard(number uint32) *Shard { return s.shards.get(uint64(number)) }
+
+// Shards yields all shards, open and closed, in ascending number. A deleting
+// stream has none.
+func (s *Stream) Shards() iter.Seq[*Shard] {
+	return func(yield func(*Shard) bool) {
+		for _, sh := range s.shards.all() {
+			if !yield(sh) {
+				return
+			}
+		}
+	}
+}
+
+// ShardCount returns the number of shards, open and closed.
+func (s *Stream) ShardCount() int { return s.shards.len() }
+
+// OpenShards yields the open shards in ascending order of their hash ranges.
+func (s *Stream) OpenShards() iter.Seq[*Shard] {
+	return func(yield func(*Shard) bool) {
+		for _, o := range s.open {
+			if !yield(s.Shard(o.number)) {
+				return
+			}
+		}
+	}
+}
+
+// ShardForHash returns the open shard that owns key, nil if the stream is deleting.
+func (s *Stream) ShardForHash(key hashkey.Key) *Shard {
+	i := sort.Search(len(s.open), func(i int) bool { return s.open[i].start.Compare(key) > 0 })
+	if i == 0 {
+		return nil
+	}
+	return s.Shard(s.open[i-1].number)
+}
+
+// Leaderless returns how many open shards never had a leader.
+func (s *Stream) Leaderless() int { return s.unled }
+
+// Groups returns the groups of all shards the stream ever had. The caller must not change it.
+func (s *Stream) Groups() []GroupSpan { return s.groups }
+
+// ShardState says whether a shard takes records.
+type ShardState string
+
+// The states of a shard. A closed one was split or merged; it can be read until
+// its records expire.
+const (
+	ShardOpen   ShardState = "open"
+	ShardClosed ShardState = "closed"
+)
+
+// Shard is an entry of the partition map. Immutable.
+type Shard struct {
+	StreamID uint64
+	Number   uint32
+	Group    uint64
+	Range    hashkey.Range
+	State    ShardState
+	Parents  []uint32 // shards this one took over from, ascending
+	Children []uint32 // shards that took over; empty while open
+	Created  int64    // unix ms
+	Closed   int64    // unix ms, 0 while open
+
+	Initial        []NodeID // the replicas that may bootstrap the group; never changes; the first is the preferred leader
+	Desired        []NodeID // where the replicas shall be
+	DesiredVersion uint64   // version that set Desired
+
+	Leader      NodeID // last leader reported, "" before the first
+	Term        uint64 // its term; 0 iff no leader was ever reported
+	LeaderSince int64  // unix ms of the report that made Leader the leader
+
+	Members      []Member // what a leader last reported, ascending by node; nil if never
+	MembersTerm  uint64   // term of that leader
+	MembersSince int64    // unix ms of that report
+	MembersFor   uint64   // DesiredVersion that leader was working towards
+}
+
+// ID returns the public name of the shard inside its stream.
+func (s *Shard) ID() string { return ShardID(s.Number) }
+
+// ShardID returns the public name of shard number inside its stream.
+func ShardID(number uint32) string { return fmt.Sprintf("shard-%012d", number) }
+
+// Member is one server of a group's actual Raft membership.
+type Member struct {
+	Node  NodeID `json:"node"`
+	Voter bool   `json:"voter"`
+	Lag   uint64 `json:"lag,omitempty"` // log entries behind the leader at the time of the report; LagUnknown if never heard of
+}
+
+// LagUnknown is the lag of a server that the leader has not heard of.
+const LagUnknown = ^uint64(0)
+
+// voters returns the reported voters, or the initial replicas if nothing was reported yet.
+func (s *Shard) voters() []NodeID {
+	if s.Members == nil {
+		return s.Initial
+	}
+	var ids []NodeID
+	for _, m := range s.Members {
+		if m.Voter {
+			ids = append(ids, m.Node)
+		}
+	}
+	return ids
+}
+
+// Failover is one change of a shard's leader from one node to another.
+type Failover struct {
+	Number   uint64 `json:"number"` // position in the cluster's history, from 1
+	Time     int64  `json:"time"`   // unix ms
+	StreamID uint64 `json:"stream"`
+	Shard    uint32 `json:"shard"`
+	Group    uint64 `json:"group"`
+	From     NodeID `json:"from"`
+	To       NodeID `json:"to"`
+	Term     uint64 `json:"term"`
+	Reason   string `json:"reason,omitempty"`
+}
+
+// Cluster is what is known about the cluster as a whole. Immutable.
+type Cluster struct {
+	ID       string          `json:"id"` // "" before InitCluster
+	Name     string          `json:"name"`
+	Created  int64           `json:"created"` // unix ms
+	Settings ClusterSettings `json:"settings"`
+}
+
+// ClusterSettings are set by SetCluster.
+type ClusterSettings struct {
+	// DeadGraceSeconds is how long a node may be dead before its replicas are
+	// rebuilt elsewhere.
+	DeadGraceSeconds int64 `json:"dead_grace_seconds"`
+	// RepairPaused stops Repair from proposing anything.
+	RepairPaused bool `json:"repair_paused"`
+}
