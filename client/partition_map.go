@@ -1,0 +1,263 @@
+package client
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"sort"
+	"sync"
+	"time"
+
+	levadav1 "github.com/levada-stream/levada/api/levada/v1"
+	"github.com/levada-stream/levada/internal/hashkey"
+)
+
+const (
+	defaultRecordBytes = 1 << 20
+	defaultDedupWindow = 15 * time.Minute
+	// shardClosedState is the state text of a shard that takes no more records.
+	shardClosedState = "closed"
+)
+
+// partitionMap is what a stream's shards were at one moment. It is immutable.
+type partitionMap struct {
+	stream         string
+	streamID       uint64
+	version        uint64
+	fetched        time.Time
+	maxRecordBytes uint64 // key included
+	dedupWindow    time.Duration
+	open           []*shardInfo // by start of range; they tile the key space
+	byNumber       map[uint32]*shardInfo
+}
+
+// shardInfo is one shard of a map. It is immutable.
+type shardInfo struct {
+	number     uint32
+	keys       hashkey.Range
+	closed     bool
+	leaderAddr string // "" if there is no leader
+	replicas   []string
+	parents    []uint32
+	children   []uint32
+}
+
+func newPartitionMap(s *levadav1.Stream, shards []*levadav1.Shard, version uint64, now time.Time) (*partitionMap, error) {
+	m := &partitionMap{
+		stream: s.GetName(), streamID: s.GetId(), version: version, fetched: now,
+		maxRecordBytes: defaultRecordBytes, dedupWindow: defaultDedupWindow,
+		byNumber: make(map[uint32]*shardInfo, len(shards)),
+	}
+	if v := s.GetSettings().GetMaxRecordBytes(); v > 0 {
+		m.maxRecordBytes = uint64(v)
+	}
+	if v := s.GetSettings().GetDedupWindowMs(); v > 0 {
+		m.dedupWindow = time.Duration(v) * time.Millisecond
+	}
+	for _, sh := range shards {
+		info, err := newShardInfo(sh)
+		if err != nil {
+			return nil, newError(Internal, "map of stream %s: shard %d: %w", m.stream, sh.GetNumber(), err)
+		}
+		m.byNumber[info.number] = info
+		if !info.closed {
+			m.open = append(m.open, info)
+		}
+	}
+	slices.SortFunc(m.open, func(a, b *shardInfo) int { return a.keys.Start.Compare(b.keys.Start) })
+	return m, nil
+}
+
+func newShardInfo(sh *levadav1.Shard) (*shardInfo, error) {
+	start, err := hashkey.Parse(sh.GetHashStart())
+	if err != nil {
+		return nil, err
+	}
+	end, err := hashkey.Parse(sh.GetHashEnd())
+	if err != nil {
+		return nil, err
+	}
+	info := &shardInfo{
+		number: sh.GetNumber(), keys: hashkey.Range{Start: start, End: end}, closed: sh.GetState() == shardClosedState,
+		leaderAddr: sh.GetLeaderAddress(), parents: sh.GetParents(), children: sh.GetChildren(),
+	}
+	for _, r := range sh.GetReplicas() {
+		if a := r.GetAddress(); a != "" {
+			info.replicas = append(info.replicas, a)
+		}
+	}
+	return info, nil
+}
+
+// lookup returns the open shard that owns k, nil if the map has a hole there.
+func (m *partitionMap) lookup(k hashkey.Key) *shardInfo {
+	i := sort.Search(len(m.open), func(i int) bool { return k.Compare(m.open[i].keys.End) <= 0 })
+	if i == len(m.open) || !m.open[i].keys.Contains(k) {
+		return nil
+	}
+	return m.open[i]
+}
+
+// numbers returns all shard numbers, ascending.
+func (m *partitionMap) numbers() []uint32 {
+	all := make([]uint32, 0, len(m.byNumber))
+	for n := range m.byNumber {
+		all = append(all, n)
+	}
+	slices.SortFunc(all, cmp.Compare)
+	return all
+}
+
+// addresses returns the nodes that the map names.
+func (m *partitionMap) addresses() []string {
+	var all []string
+	add := func(a string) {
+		if a != "" && !slices.Contains(all, a) {
+			all = append(all, a)
+		}
+	}
+	for _, n := range m.numbers() {
+		add(m.byNumber[n].leaderAddr)
+		for _, a := range m.byNumber[n].replicas {
+			add(a)
+		}
+		if len(all) >= learnedMax {
+			break
+		}
+	}
+	return all
+}
+
+// mapCache keeps the newest map of each stream in use. Fetches of one stream
+// are shared by all who wait for one.
+type mapCache struct {
+	fetch func(ctx context.Context, stream string) (*partitionMap, error)
+	age   time.Duration
+
+	mu      sync.Mutex
+	entries map[string]*mapEntry
+	closed  bool
+	running sync.WaitGroup // fetches: they outlive the calls that start them
+}
+
+type mapEntry struct {
+	current *partitionMap // nil before the first success
+	flight  *mapFetch     // the fetch under way, or nil
+}
+
+type mapFetch struct {
+	done   chan struct{} // closed when m and err are set
+	cancel context.CancelFunc
+	m      *partitionMap
+	err    error
+}
+
+func newMapCache(fetch func(context.Context, string) (*partitionMap, error), age time.Duration) *mapCache {
+	return &mapCache{fetch: fetch, age: age, entries: map[string]*mapEntry{}}
+}
+
+// get returns a map of the stream: the cached one if there is one, though it
+// starts to replace it when it is old.
+func (c *mapCache) get(ctx context.Context, stream string) (*partitionMap, error) {
+	c.mu.Lock()
+	e := c.entry(stream)
+	m := e.current
+	if m != nil && time.Since(m.fetched) < c.age {
+		c.mu.Unlock()
+		return m, nil
+	}
+	f := c.startLocked(stream, e)
+	c.mu.Unlock()
+	if m != nil {
+		return m, nil
+	}
+	return f.wait(ctx)
+}
+
+// newer returns a map fetched after the moment given: something failed then
+// that the map of that time led to.
+func (c *mapCache) newer(ctx context.Context, stream string, than time.Time) (*partitionMap, error) {
+	c.mu.Lock()
+	e := c.entry(stream)
+	if e.current != nil && e.current.fetched.After(than) {
+		c.mu.Unlock()
+		return e.current, nil
+	}
+	f := c.startLocked(stream, e)
+	c.mu.Unlock()
+	return f.wait(ctx)
+}
+
+// cached returns the map at hand without any call, or nil.
+func (c *mapCache) cached(stream string) *partitionMap {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.entry(stream).current
+}
+
+// close ends the fetches under way and waits for them.
+func (c *mapCache) close() {
+	c.mu.Lock()
+	c.closed = true
+	for _, e := range c.entries {
+		if e.flight != nil {
+			e.flight.cancel()
+		}
+	}
+	c.mu.Unlock()
+	c.running.Wait()
+}
+
+func (c *mapCache) entry(stream string) *mapEntry {
+	e := c.entries[stream]
+	if e == nil {
+		e = &mapEntry{}
+		c.entries[stream] = e
+	}
+	return e
+}
+
+func (c *mapCache) startLocked(stream string, e *mapEntry) *mapFetch {
+	if e.flight != nil {
+		return e.flight
+	}
+	f := &mapFetch{done: make(chan struct{})}
+	if c.closed {
+		f.err = closedError("client")
+		close(f.done)
+		return f
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	f.cancel, e.flight = cancel, f
+	c.running.Add(1)
+	go func() {
+		defer c.running.Done()
+		defer cancel()
+		f.m, f.err = c.fetch(ctx, stream)
+		c.mu.Lock()
+		e.flight = nil
+		switch {
+		case f.err == nil && (e.current == nil || e.current.streamID != f.m.streamID || f.m.version >= e.current.version):
+			e.current = f.m
+		case f.err == nil:
+			// A node that lags answered. Keep what we know; it is as good as asked again.
+			kept := *e.current
+			kept.fetched = f.m.fetched
+			e.current, f.m = &kept, &kept
+		case IsNotFound(f.err):
+			delete(c.entries, stream) // names are the caller's: do not collect them
+		}
+		c.mu.Unlock()
+		close(f.done)
+	}()
+	return f
+}
+
+func (f *mapFetch) wait(ctx context.Context) (*partitionMap, error) {
+	select {
+	case <-f.done:
+		return f.m, f.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
