@@ -1,0 +1,45 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/levada-stream/levada/configs"
+)
+
+// configCommands work with configuration files.
+type configCommands struct {
+	Check         configCheckCommand `cmd:"" help:"Say what is wrong with a configuration file, the environment applied."`
+	PrintDefaults configPrintCommand `cmd:"" name:"print-defaults" help:"Print a file of all defaults with every key explained."`
+}
+
+// configCheckCommand validates a file.
+type configCheckCommand struct {
+	File string `arg:"" help:"Configuration file." type:"path"`
+}
+
+// Run implements the command.
+func (c configCheckCommand) Run(s *session) error {
+	cfg, err := configs.Load(c.File, s.lookup)
+	if err != nil {
+		return usageError{err}
+	}
+	if cfg.TLS.Enabled() {
+		if _, err := cfg.TLS.LoadCertificates(nil); err != nil {
+			return usageError{fmt.Errorf("%s: %w", c.File, err)}
+		}
+	}
+	for _, warning := range cfg.Warnings() {
+		s.warn("warning: %s", warning)
+	}
+	_, err = fmt.Fprintf(s.out, "%s: valid\n", c.File)
+	return err
+}
+
+// configPrintCommand prints the defaults.
+type configPrintCommand struct{}
+
+// Run implements the command.
+func (configPrintCommand) Run(s *session) error {
+	_, err := s.out.Write(configs.RenderYAML(configs.Defaults()))
+	return err
+}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/levada-stream/levada/client"
+)
+
+// The exit codes.
+const (
+	exitOK        = 0
+	exitFailed    = 1
+	exitUsage     = 2
+	exitNotFound  = 3
+	exitUnhealthy = 10
+)
+
+// usageError is a mistake in the command line.
+type usageError struct{ error }
+
+func (u usageError) Unwrap() error { return u.error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// errSilent ends a command as failed that has said itself what went wrong.
+var errSilent = errors.New("failed")
+
+// errUnhealthy ends a command that found the cluster unhealthy and showed why.
+var errUnhealthy = errors.New("cluster is not healthy")
+
+// report prints the error of a command, with what to do next, and returns the exit code.
+func report(s *session, err error) int {
+	if err == nil {
+		return exitOK
+	}
+	if !errors.Is(err, errSilent) && !errors.Is(err, errUnhealthy) {
+		text := "levada: " + err.Error()
+		if hint := advice(err); hint != "" {
+			text += "\n" + hint
+		}
+		s.warn("%s", text)
+	}
+	return exitCode(err)
+}
+
+func exitCode(err error) int {
+	var usage usageError
+	var known *client.Error
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.Is(err, errUnhealthy):
+		return exitUnhealthy
+	case !errors.As(err, &known):
+		return exitFailed
+	}
+	switch known.Kind {
+	case client.NotFound:
+		return exitNotFound
+	case client.Invalid, client.TooLarge:
+		return exitUsage
+	case client.Unavailable:
+		return exitUnhealthy
+	}
+	return exitFailed
+}
+
+// advice returns what to do about an error, "" if there is nothing to add.
+func advice(err error) string {
+	var known *client.Error
+	if !errors.As(err, &known) {
+		return ""
+	}
+	switch known.Kind {
+	case client.NotFound:
+		return "list the streams with: levada stream list"
+	case client.Conflict:
+		return "compare with: levada stream describe NAME"
+	case client.Unavailable:
+		return "is the cluster running? name its nodes with --endpoint or LEVADA_ENDPOINT, look at it with: levada cluster status, or start one with: levada dev"
+	case client.Throttled:
+		return "the cluster is at its limit: write slower (--rate), or try again"
+	case client.Denied:
+		return "name the certificates to show with --tls-ca, --tls-cert and --tls-key"
+	}
+	if strings.Contains(known.Message, "tls:") {
+		return "does the cluster use TLS? see the --tls flags"
+	}
+	return ""
+}

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"syscall"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/levada-stream/levada/configs"
+	"github.com/levada-stream/levada/node"
+)
+
+// serveCommand runs one node in this process.
+type serveCommand struct {
+	Config     string `help:"Configuration file. Without one: the defaults and the environment." env:"LEVADA_CONFIG" type:"path" placeholder:"FILE"`
+	WithParent bool   `hidden:"" help:"End when standard input ends: the mark of a parent that died."`
+}
+
+// Run implements the command.
+func (c serveCommand) Run(ctx context.Context, s *session) error {
+	cfg, err := configs.Load(c.Config, s.lookup)
+	if err != nil {
+		return usageError{err}
+	}
+	log := newLogger(cfg.Log, s.err)
+	for _, warning := range cfg.Warnings() {
+		log.Warn("configuration", "warning", warning)
+	}
+	if c.WithParent {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		defer cancel()
+		go func() { // ends with the process at the latest: a read of standard input cannot be called off
+			_, _ = io.Copy(io.Discard, s.in)
+			cancel()
+		}()
+	}
+	err = node.Run(ctx, cfg, log, func(i node.Info) {
+		log.Info("serving", "name", i.Name, "id", i.NodeID, "grpc", i.GRPC, "http", i.HTTP, "raft", i.Raft, "gossip", i.Gossip)
+	})
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%w\nanother process has that port: stop it, or change listen in the configuration", err)
+	}
+	return err
+}
+
+func newLogger(c configs.Log, w io.Writer) hclog.Logger {
+	return hclog.New(&hclog.LoggerOptions{Level: hclog.LevelFromString(c.Level), JSONFormat: c.Format == "json", Output: w})
+}

@@ -1,0 +1,210 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	levadav1 "github.com/levada-stream/levada/api/levada/v1"
+	"github.com/levada-stream/levada/client"
+	"github.com/levada-stream/levada/configs"
+)
+
+// streamCommands manage streams.
+type streamCommands struct {
+	Create   streamCreateCommand   `cmd:"" help:"Create a stream. Doing so again with the same settings does nothing."`
+	List     streamListCommand     `cmd:"" help:"List the streams."`
+	Describe streamDescribeCommand `cmd:"" help:"Show a stream and what an acknowledgement of it means."`
+	Delete   streamDeleteCommand   `cmd:"" help:"Delete a stream and all its records."`
+}
+
+// streamCreateCommand creates a stream.
+type streamCreateCommand struct {
+	target
+	Name           string `arg:"" help:"Name of the stream."`
+	Shards         uint32 `help:"Number of shards." default:"1"`
+	Replicas       uint32 `help:"Replicas of each shard: 1, 3 or 5; 0 is 3, or 1 on a cluster of fewer nodes." default:"0"`
+	Retention      string `help:"How long records are kept, for example 24h or 7d." default:"24h"`
+	RetentionBytes string `help:"Bytes kept per shard at most, for example 10GiB; 0 is no limit." default:"0"`
+	MaxRecordBytes string `help:"Largest record, key included, up to 10MiB." default:"1MiB"`
+	NoWait         bool   `help:"Return before every shard has a leader."`
+}
+
+// Run implements the command.
+func (c streamCreateCommand) Run(ctx context.Context, s *session) error {
+	settings, err := c.settings()
+	if err != nil {
+		return err
+	}
+	cl, err := c.connect(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	stream, existed, err := cl.CreateStream(ctx, c.Name, settings, !c.NoWait)
+	if err != nil {
+		return err
+	}
+	if existed {
+		s.warn("stream %s exists already with these settings", c.Name)
+	}
+	return printStream(s.out, stream, c.json())
+}
+
+func (c streamCreateCommand) settings() (*levadav1.StreamSettings, error) {
+	retention, err := configs.ParseDuration(c.Retention)
+	if err != nil {
+		return nil, usagef("--retention: %w", err)
+	}
+	kept, err := configs.ParseByteSize(c.RetentionBytes)
+	if err != nil {
+		return nil, usagef("--retention-bytes: %w", err)
+	}
+	largest, err := configs.ParseByteSize(c.MaxRecordBytes)
+	if err != nil {
+		return nil, usagef("--max-record-bytes: %w", err)
+	}
+	if largest > 10*configs.MiB {
+		return nil, usagef("--max-record-bytes: %s is above the limit, 10MiB", largest)
+	}
+	if c.Shards == 0 {
+		return nil, usagef("--shards: must be at least 1")
+	}
+	return &levadav1.StreamSettings{
+		Shards: c.Shards, Replicas: c.Replicas, RetentionMs: retention.Std().Milliseconds(),
+		RetentionBytes: int64(kept), MaxRecordBytes: uint32(largest),
+	}, nil
+}
+
+// streamListCommand lists streams.
+type streamListCommand struct{ target }
+
+// Run implements the command.
+func (c streamListCommand) Run(ctx context.Context, s *session) error {
+	cl, err := c.connect(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	streams, err := cl.ListStreams(ctx)
+	if err != nil {
+		return err
+	}
+	return printStreams(s.out, streams, c.json())
+}
+
+// streamDescribeCommand shows one stream.
+type streamDescribeCommand struct {
+	target
+	Name string `arg:"" help:"Name of the stream."`
+}
+
+// Run implements the command.
+func (c streamDescribeCommand) Run(ctx context.Context, s *session) error {
+	cl, err := c.connect(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	stream, err := cl.DescribeStream(ctx, c.Name)
+	if err != nil {
+		return err
+	}
+	return printStream(s.out, stream, c.json())
+}
+
+// streamDeleteCommand deletes one stream.
+type streamDeleteCommand struct {
+	target
+	Name     string `arg:"" help:"Name of the stream."`
+	IfExists bool   `help:"Do not fail if there is none."`
+}
+
+// Run implements the command.
+func (c streamDeleteCommand) Run(ctx context.Context, s *session) error {
+	cl, err := c.connect(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	err = cl.DeleteStream(ctx, c.Name)
+	if client.IsNotFound(err) && c.IfExists {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if c.json() {
+		return printJSON(s.out, map[string]string{"deleted": c.Name})
+	}
+	_, err = fmt.Fprintf(s.out, "deleted %s\n", c.Name)
+	return err
+}
+
+// streamView is a stream in JSON.
+type streamView struct {
+	Name           string `json:"name"`
+	ID             uint64 `json:"id"`
+	State          string `json:"state"`
+	Shards         uint32 `json:"open_shards"`
+	Replicas       uint32 `json:"replicas"`
+	RetentionMS    int64  `json:"retention_ms"`
+	RetentionBytes int64  `json:"retention_bytes"`
+	MaxRecordBytes uint32 `json:"max_record_bytes"`
+	DedupWindowMS  int64  `json:"dedup_window_ms"`
+	Created        string `json:"created"`
+	Durability     string `json:"durability"`
+}
+
+func viewStream(s *levadav1.Stream) streamView {
+	return streamView{
+		Name: s.GetName(), ID: s.GetId(), State: s.GetState(), Shards: s.GetOpenShards(),
+		Replicas: s.GetSettings().GetReplicas(), RetentionMS: s.GetSettings().GetRetentionMs(),
+		RetentionBytes: s.GetSettings().GetRetentionBytes(), MaxRecordBytes: s.GetSettings().GetMaxRecordBytes(),
+		DedupWindowMS: s.GetSettings().GetDedupWindowMs(), Created: timeText(s.GetCreatedMs()), Durability: s.GetDurability(),
+	}
+}
+
+func printStreams(w io.Writer, streams []*levadav1.Stream, asJSON bool) error {
+	views := make([]streamView, 0, len(streams))
+	t := newTable("name", "state", "shards", "replicas", "retention", "created")
+	for _, stream := range streams {
+		v := viewStream(stream)
+		views = append(views, v)
+		t.add(v.Name, v.State, strconv.Itoa(int(v.Shards)), strconv.Itoa(int(v.Replicas)), durationText(v.RetentionMS), v.Created)
+	}
+	if asJSON {
+		return printJSON(w, views)
+	}
+	return t.print(w)
+}
+
+func printStream(w io.Writer, stream *levadav1.Stream, asJSON bool) error {
+	v := viewStream(stream)
+	if asJSON {
+		return printJSON(w, v)
+	}
+	kept := "no limit"
+	if v.RetentionBytes > 0 {
+		kept = configs.ByteSize(v.RetentionBytes).String() + " per shard"
+	}
+	t := newTable()
+	t.add("name", v.Name)
+	t.add("id", strconv.FormatUint(v.ID, 10))
+	t.add("state", v.State)
+	t.add("open shards", strconv.Itoa(int(v.Shards)))
+	t.add("replicas", strconv.Itoa(int(v.Replicas)))
+	t.add("retention", durationText(v.RetentionMS))
+	t.add("retention bytes", kept)
+	t.add("largest record", configs.ByteSize(v.MaxRecordBytes).String())
+	t.add("de-duplication window", durationText(v.DedupWindowMS))
+	t.add("created", v.Created)
+	t.add("durability", v.Durability)
+	return t.print(w)
+}
+
+func durationText(ms int64) string {
+	return configs.Duration(time.Duration(ms) * time.Millisecond).String()
+}

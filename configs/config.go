@@ -1,0 +1,140 @@
+package configs
+
+import "time"
+
+// Config is everything one node is told. Start from Defaults, or use Load.
+type Config struct {
+	Cluster   Cluster   `yaml:"cluster"`
+	Node      Node      `yaml:"node"`
+	Listen    Addresses `yaml:"listen"`
+	Advertise Addresses `yaml:"advertise"`
+	// Seeds are gossip addresses of other nodes, at least one of which should be up.
+	Seeds   []string `yaml:"seeds"`
+	TLS     TLS      `yaml:"tls"`
+	Storage Storage  `yaml:"storage"`
+	Raft    Raft     `yaml:"raft"`
+	Limits  Limits   `yaml:"limits"`
+	Log     Log      `yaml:"log"`
+}
+
+// Cluster holds what is the same on every node of a cluster.
+type Cluster struct {
+	Name          string `yaml:"name"`
+	ExpectNodes   int    `yaml:"expect_nodes"`
+	SecretKey     Secret `yaml:"secret_key"`
+	SecretKeyFile string `yaml:"secret_key_file"`
+}
+
+// Node describes this node to the others.
+type Node struct {
+	Name      string            `yaml:"name"`
+	Zone      string            `yaml:"zone"`
+	Roles     []string          `yaml:"roles"`
+	Labels    map[string]string `yaml:"labels"`
+	DiskClass string            `yaml:"disk_class"`
+	DataDir   string            `yaml:"data_dir"`
+}
+
+// Addresses are the four host:port addresses of a node.
+type Addresses struct {
+	GRPC   string `yaml:"grpc"`
+	Raft   string `yaml:"raft"`
+	Gossip string `yaml:"gossip"`
+	HTTP   string `yaml:"http"`
+}
+
+// TLS names the certificate files and the ports that use them.
+type TLS struct {
+	CA         string `yaml:"ca"`
+	Cert       string `yaml:"cert"`
+	Key        string `yaml:"key"`
+	ClientAuth string `yaml:"client_auth"`
+	ServerName string `yaml:"server_name"`
+	GRPC       bool   `yaml:"grpc"`
+	Raft       bool   `yaml:"raft"`
+	HTTP       bool   `yaml:"http"`
+}
+
+// Enabled reports whether any port uses TLS.
+func (t TLS) Enabled() bool { return t.GRPC || t.Raft || t.HTTP }
+
+// Storage sizes the shard logs and the journal.
+type Storage struct {
+	SegmentBytes        ByteSize `yaml:"segment_bytes"`
+	DirtyBytesMax       ByteSize `yaml:"dirty_bytes_max"`
+	FlushInterval       Duration `yaml:"flush_interval"`
+	JournalSegmentBytes ByteSize `yaml:"journal_segment_bytes"`
+	JournalBytesMax     ByteSize `yaml:"journal_bytes_max"`
+	JournalCacheBytes   ByteSize `yaml:"journal_cache_bytes"`
+	ReadCacheBytes      ByteSize `yaml:"read_cache_bytes"`
+	DirectIO            string   `yaml:"direct_io"`
+}
+
+// Raft sets the timing of consensus.
+type Raft struct {
+	Heartbeat       Duration `yaml:"heartbeat"`
+	Election        Duration `yaml:"election"`
+	LeaderLease     Duration `yaml:"leader_lease"`
+	Commit          Duration `yaml:"commit"`
+	SnapshotEntries int      `yaml:"snapshot_entries"`
+}
+
+// Limits bound what clients can make a node do or hold.
+type Limits struct {
+	RecordBytesMax                 ByteSize `yaml:"record_bytes_max"`
+	BatchBytesMax                  ByteSize `yaml:"batch_bytes_max"`
+	AppendBytesInFlightMax         ByteSize `yaml:"append_bytes_in_flight_max"`
+	AppendBytesInFlightMaxPerShard ByteSize `yaml:"append_bytes_in_flight_max_per_shard"`
+	ConnectionsMax                 int      `yaml:"connections_max"`
+	CallsPerConnectionMax          int      `yaml:"calls_per_connection_max"`
+	HandshakeTimeout               Duration `yaml:"handshake_timeout"`
+	ShutdownTimeout                Duration `yaml:"shutdown_timeout"`
+}
+
+// Log sets how much is logged and in which form.
+type Log struct {
+	Level  string `yaml:"level"`
+	Format string `yaml:"format"`
+}
+
+// Default ports of a node. The dev cluster and the ready-made files give the
+// n-th node, from 0, these plus 10n.
+const (
+	DefaultGRPCPort   = 7400
+	DefaultRaftPort   = 7401
+	DefaultGossipPort = 7402
+	DefaultHTTPPort   = 7403
+)
+
+// Defaults returns the configuration of an empty file: a node of a cluster of
+// three that listens on loopback. The result shares nothing with other calls.
+func Defaults() Config {
+	return Config{
+		Cluster: Cluster{Name: "levada", ExpectNodes: 3},
+		Node: Node{
+			Roles: []string{"control", "ingest", "storage", "retrieval"}, Labels: map[string]string{},
+			DiskClass: "ssd", DataDir: "./levada-data",
+		},
+		Listen: Addresses{
+			GRPC: "127.0.0.1:7400", Raft: "127.0.0.1:7401", Gossip: "127.0.0.1:7402", HTTP: "127.0.0.1:7403",
+		},
+		Seeds: []string{},
+		TLS:   TLS{ClientAuth: "none"},
+		Storage: Storage{
+			SegmentBytes: 256 * MiB, DirtyBytesMax: 256 * MiB, FlushInterval: Duration(2 * time.Second),
+			JournalSegmentBytes: 64 * MiB, JournalBytesMax: GiB, JournalCacheBytes: 64 * MiB,
+			ReadCacheBytes: 64 * MiB, DirectIO: "auto",
+		},
+		Raft: Raft{
+			Heartbeat: Duration(500 * time.Millisecond), Election: Duration(500 * time.Millisecond),
+			LeaderLease: Duration(400 * time.Millisecond), Commit: Duration(time.Second), SnapshotEntries: 8192,
+		},
+		Limits: Limits{
+			RecordBytesMax: 10 * MiB, BatchBytesMax: 11 * MiB,
+			AppendBytesInFlightMax: 128 * MiB, AppendBytesInFlightMaxPerShard: 32 * MiB,
+			ConnectionsMax: 4096, CallsPerConnectionMax: 4096,
+			HandshakeTimeout: Duration(5 * time.Second), ShutdownTimeout: Duration(10 * time.Second),
+		},
+		Log: Log{Level: "info", Format: "text"},
+	}
+}

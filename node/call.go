@@ -1,0 +1,111 @@
+package node
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/levada-stream/levada/internal/fault"
+	"github.com/levada-stream/levada/meta"
+)
+
+// Services that nodes offer each other over the Raft transport. Numbers are a
+// promise between versions and are never reused.
+const (
+	// callPropose takes a control command and answers, once it is applied, the
+	// version of the control state that holds it: 8 bytes, little-endian.
+	callPropose uint8 = 1
+	// callGroupStatus takes a group id, 8 bytes little-endian, and answers a groupStatus in JSON.
+	callGroupStatus uint8 = 2
+	// callFetch takes group, first ordinal, most bytes (8 bytes each, little-endian) and answers
+	// blocks of the shard log, verbatim.
+	callFetch uint8 = 3
+	// callFound takes a founding in JSON and answers nothing: the node agrees that
+	// the sender founds the cluster.
+	callFound uint8 = 4
+)
+
+// groupStatus is what one node says of its replica of a group.
+type groupStatus struct {
+	Running bool   `json:"running"`
+	Leader  bool   `json:"leader"`
+	Applied uint64 `json:"applied"`
+	Next    uint64 `json:"next_ordinal"`
+}
+
+func (n *Node) registerCalls() {
+	n.transport.Handle(callPropose, n.servePropose)
+	n.transport.Handle(callGroupStatus, n.serveGroupStatus)
+	n.transport.Handle(callFetch, n.serveFetch)
+	n.transport.Handle(callFound, n.serveFound)
+}
+
+func (n *Node) serveGroupStatus(_ context.Context, _ string, request []byte) ([]byte, error) {
+	if len(request) != 8 {
+		return nil, fault.New(fault.Invalid, "group status wants 8 bytes, got %d", len(request))
+	}
+	group := binary.LittleEndian.Uint64(request)
+	var st groupStatus
+	if group == meta.MetaGroup {
+		st = groupStatus{Running: true, Leader: n.metaRaft.IsLeader(), Applied: n.metaRaft.AppliedIndex()}
+	} else if s := n.shards.byGroup(group); s != nil {
+		st = groupStatus{Running: true, Leader: s.raft.IsLeader(), Applied: s.raft.AppliedIndex(), Next: s.replica.Tail()}
+	}
+	return json.Marshal(st)
+}
+
+// groupStatusOf asks a node about its replica of a group.
+func (n *Node) groupStatusOf(ctx context.Context, nodeID string, group uint64) (groupStatus, error) {
+	var st groupStatus
+	b, err := n.transport.Call(ctx, nodeID, callGroupStatus, binary.LittleEndian.AppendUint64(nil, group))
+	if err != nil {
+		return st, err
+	}
+	return st, json.Unmarshal(b, &st)
+}
+
+func (n *Node) serveFetch(_ context.Context, _ string, request []byte) ([]byte, error) {
+	if len(request) != 24 {
+		return nil, fault.New(fault.Invalid, "fetch wants 24 bytes, got %d", len(request))
+	}
+	group := binary.LittleEndian.Uint64(request)
+	s := n.shards.byGroup(group)
+	if s == nil {
+		return nil, fault.New(fault.NotFound, "no replica of group %d runs here", group)
+	}
+	from, most := binary.LittleEndian.Uint64(request[8:]), binary.LittleEndian.Uint64(request[16:])
+	return s.replica.ServeFetch(from, int(min(most, fetchBytesMax)))
+}
+
+// fetchBytesMax bounds one answer of callFetch.
+const fetchBytesMax = 4 << 20
+
+// fetch copies a piece of a shard's log from any other replica of the group
+// that has it. It satisfies partition's Fetcher.
+func (n *Node) fetch(ctx context.Context, group, from uint64, most int) ([]byte, error) {
+	sh, ok := n.metaStore.State().ShardByGroup(group)
+	if !ok {
+		return nil, fault.New(fault.NotFound, "group %d is not in the control state", group)
+	}
+	request := binary.LittleEndian.AppendUint64(nil, group)
+	request = binary.LittleEndian.AppendUint64(request, from)
+	request = binary.LittleEndian.AppendUint64(request, uint64(most))
+	// The leader first: it is sure to have everything that is committed.
+	peers := slices.Concat([]string{sh.Leader}, sh.Desired, sh.Initial)
+	var last error = fault.New(fault.Unavailable, "no other replica of group %d is known", group)
+	for i, peer := range peers {
+		if peer == "" || peer == n.id.NodeID || slices.Contains(peers[:i], peer) {
+			continue
+		}
+		b, err := n.transport.Call(ctx, peer, callFetch, request)
+		if err == nil && len(b) > 0 {
+			return b, nil
+		}
+		if err != nil {
+			last = fmt.Errorf("fetch group %d from ordinal %d of node %s: %w", group, from, peer, err)
+		}
+	}
+	return nil, last
+}

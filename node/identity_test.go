@@ -1,0 +1,108 @@
+package node
+
+import (
+	"errors"
+	"path"
+	"strings"
+	"testing"
+
+	"github.com/levada-stream/levada/internal/vfs"
+)
+
+func open(t *testing.T, fsys vfs.FS, name, cluster string) (identity, error) {
+	t.Helper()
+	id, lock, err := openIdentity(fsys, "data", name, cluster)
+	if err == nil {
+		if err := lock.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return id, err
+}
+
+func TestIdentityLastsAndCountsStarts(t *testing.T) {
+	fsys := vfs.NewMem(1)
+	first, err := open(t, fsys, "a", "c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := open(t, fsys, "a", "c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first.NodeID == "" || second.NodeID != first.NodeID {
+		t.Errorf("node id changed from %q to %q", first.NodeID, second.NodeID)
+	}
+	if first.Incarnation != 1 || second.Incarnation != 2 {
+		t.Errorf("incarnations %d, %d, want 1, 2", first.Incarnation, second.Incarnation)
+	}
+}
+
+func TestIdentitySurvivesPowerLoss(t *testing.T) {
+	for seed := range uint64(50) {
+		fsys := vfs.NewMem(seed)
+		before, err := open(t, fsys, "a", "c")
+		if err != nil {
+			t.Fatal(err)
+		}
+		after, err := open(t, fsys.Crash(), "a", "c")
+		if err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+		if after.NodeID != before.NodeID {
+			t.Fatalf("seed %d: node id changed", seed)
+		}
+	}
+}
+
+func TestIdentityRefusesForeignDirectories(t *testing.T) {
+	write := func(text string) vfs.FS {
+		fsys := vfs.NewMem(1)
+		if err := fsys.MkdirAll("data"); err != nil {
+			t.Fatal(err)
+		}
+		f, err := fsys.Create(path.Join("data", identityName))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.WriteAt([]byte(text), 0); err != nil {
+			t.Fatal(err)
+		}
+		return fsys
+	}
+	stray := vfs.NewMem(1)
+	if err := stray.MkdirAll("data/journal"); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name string
+		fs   vfs.FS
+		is   error
+		says string
+	}{
+		{"other name", write(`{"format":1,"node_id":"x","name":"b","cluster_name":"c"}`), errOtherNode, `node "b"`},
+		{"other cluster", write(`{"format":1,"node_id":"x","name":"a","cluster_name":"d"}`), errOtherNode, `cluster "d"`},
+		{"newer format", write(`{"format":2,"node_id":"x","name":"a","cluster_name":"c"}`), errNewerFormat, "format 2"},
+		{"no node id", write(`{"format":1,"name":"a","cluster_name":"c"}`), nil, "damaged"},
+		{"not JSON", write(`nonsense`), nil, "damaged"},
+		{"data without identity", stray, nil, "holds journal but no identity.json"},
+	} {
+		_, err := open(t, c.fs, "a", "c")
+		if err == nil || !strings.Contains(err.Error(), c.says) || (c.is != nil && !errors.Is(err, c.is)) {
+			t.Errorf("%s: got %v, want it to say %q", c.name, err, c.says)
+		}
+	}
+}
+
+func TestIdentityIsLocked(t *testing.T) {
+	fsys := vfs.OS()
+	dir := t.TempDir()
+	_, lock, err := openIdentity(fsys, dir, "a", "c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	if _, _, err := openIdentity(fsys, dir, "a", "c"); err == nil || !strings.Contains(err.Error(), "in use") {
+		t.Errorf("a second opening got %v, want it to say in use", err)
+	}
+}

@@ -1,0 +1,79 @@
+package node
+
+import (
+	"context"
+	"slices"
+
+	"github.com/levada-stream/levada/meta"
+	"github.com/levada-stream/levada/raftfsm"
+)
+
+// stepMetaMembership takes one step: up to metaVotersMax joined nodes vote,
+// those that do already first; every other joined node follows.
+func (n *Node) stepMetaMembership(ctx context.Context) {
+	servers, err := n.metaRaft.Servers()
+	if err != nil {
+		return
+	}
+	joined := map[string]bool{}
+	for _, node := range n.metaStore.State().Nodes() {
+		if node.State == meta.NodeJoined {
+			joined[node.ID] = true
+		}
+	}
+	if len(joined) == 0 || !joined[n.id.NodeID] {
+		return
+	}
+	voters, actual, absent := metaVoters(servers, joined)
+	if absent != "" && !slices.Contains(voters, absent) {
+		n.log.Info("a node follows the meta group", "node", absent, "error", n.metaRaft.AddLearner(absent))
+		return
+	}
+	n.stepMembership(ctx, n.metaRaft, meta.MetaGroup, voters, actual)
+}
+
+// votersIn returns the ids of a group's voters.
+func votersIn(g *raftfsm.Group) []string {
+	var ids []string
+	for _, m := range membersIn(g) {
+		if m.Voter {
+			ids = append(ids, m.Node)
+		}
+	}
+	return ids
+}
+
+// metaVoters chooses the voters of the meta group. It returns them, the members that
+// matter to the choice, and a joined node that is not in the group yet.
+func metaVoters(servers []raftfsm.Server, joined map[string]bool) (voters []string, actual []meta.Member, absent string) {
+	member := map[string]bool{}
+	for _, s := range servers {
+		member[s.ID] = true
+		if s.Voter && joined[s.ID] && len(voters) < metaVotersMax {
+			voters = append(voters, s.ID)
+		}
+	}
+	for _, id := range sortedKeys(joined) {
+		if len(voters) < metaVotersMax && !slices.Contains(voters, id) {
+			voters = append(voters, id)
+		}
+		if !member[id] && absent == "" {
+			absent = id
+		}
+	}
+	for _, s := range servers {
+		if s.Voter || !joined[s.ID] || slices.Contains(voters, s.ID) {
+			actual = append(actual, meta.Member{Node: s.ID, Voter: s.Voter})
+		}
+	}
+	return voters, actual, absent
+}
+
+func sortedKeys(m map[string]bool) []string {
+	ids := make([]string, 0, len(m))
+	for id := range m {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids
+}

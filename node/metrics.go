@@ -1,0 +1,113 @@
+package node
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+)
+
+// metrics reads the counters of the node's parts when Prometheus asks. Labels
+// are bounded: none is a stream or a shard, of which there may be many.
+type metrics struct {
+	n     *Node
+	descs map[string]*prometheus.Desc
+}
+
+// metricTable is every metric of the node: name, help, and whether it only grows.
+var metricTable = []struct {
+	name, help string
+	counter    bool
+}{
+	{"levada_shard_replicas", "Shard replicas that run on this node.", false},
+	{"levada_shard_leaders", "Shards that this node leads.", false},
+	{"levada_records_total", "Records stored by replicas on this node.", true},
+	{"levada_record_bytes_total", "Bytes of batches stored by replicas on this node.", true},
+	{"levada_duplicate_records_total", "Records found to be stored already.", true},
+	{"levada_rejected_records_total", "Records refused when applied: producer out of order, or shard closed.", true},
+	{"levada_entries_total", "Raft entries proposed by shards that this node leads.", true},
+	{"levada_throttled_batches_total", "Batches refused for lack of room.", true},
+	{"levada_unknown_batches_total", "Batches whose outcome was unknown to this node, after a loss of leadership.", true},
+	{"levada_read_bytes_total", "Bytes read from replicas on this node.", true},
+	{"levada_diverged_total", "Times a shard log contradicted a snapshot. Any is an alarm.", true},
+	{"levada_append_bytes_in_flight", "Bytes of appends that wait or are under way.", false},
+	{"levada_journal_rounds_total", "Journal rounds: one write and one sync each.", true},
+	{"levada_journal_bytes_total", "Bytes written to the journal, padding included.", true},
+	{"levada_journal_relocated_bytes_total", "Bytes of journal entries written again to free old segments.", true},
+	{"levada_journal_segments", "Journal segments in use.", false},
+	{"levada_journal_live_bytes", "Bytes of journal entries that groups still hold.", false},
+	{"levada_shard_log_dirty_bytes", "Bytes of shard logs not yet written.", false},
+	{"levada_shard_log_bytes_total", "Bytes written to shard logs, padding included.", true},
+	{"levada_shard_log_syncs_total", "Syncs of shard logs.", true},
+	{"levada_disk_free_bytes", "Free bytes where the data directory is, when last looked at.", false},
+	{"levada_disk_full", "1 while appends are refused for lack of disk.", false},
+	{"levada_nodes_alive", "Nodes that gossip believes alive.", false},
+	{"levada_meta_leader", "1 if this node leads the meta group.", false},
+}
+
+func (n *Node) registerMetrics(r *prometheus.Registry) *prometheus.Registry {
+	m := &metrics{n: n, descs: map[string]*prometheus.Desc{}}
+	for _, row := range metricTable {
+		m.descs[row.name] = prometheus.NewDesc(row.name, row.help, nil, nil)
+	}
+	r.MustRegister(m, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return r
+}
+
+// Describe implements prometheus.Collector.
+func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range m.descs {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (m *metrics) Collect(ch chan<- prometheus.Metric) {
+	values := m.n.measure()
+	for _, row := range metricTable {
+		kind := prometheus.GaugeValue
+		if row.counter {
+			kind = prometheus.CounterValue
+		}
+		ch <- prometheus.MustNewConstMetric(m.descs[row.name], kind, values[row.name])
+	}
+}
+
+// measure reads everything once.
+func (n *Node) measure() map[string]float64 {
+	v := map[string]float64{}
+	for _, sh := range n.shards.all() {
+		s := sh.replica.Stats()
+		v["levada_shard_replicas"]++
+		if sh.raft.IsLeader() {
+			v["levada_shard_leaders"]++
+		}
+		v["levada_records_total"] += float64(s.Records)
+		v["levada_record_bytes_total"] += float64(s.Bytes)
+		v["levada_duplicate_records_total"] += float64(s.Duplicates)
+		v["levada_rejected_records_total"] += float64(s.Rejected)
+		v["levada_entries_total"] += float64(s.Entries)
+		v["levada_throttled_batches_total"] += float64(s.Throttled)
+		v["levada_unknown_batches_total"] += float64(s.Unknown)
+		v["levada_read_bytes_total"] += float64(s.ReadBytes)
+		v["levada_diverged_total"] += float64(s.Diverged)
+	}
+	v["levada_append_bytes_in_flight"] = float64(n.budget.Used())
+	j := n.journal.Stats()
+	v["levada_journal_rounds_total"] = float64(j.Rounds)
+	v["levada_journal_bytes_total"] = float64(j.WrittenBytes)
+	v["levada_journal_relocated_bytes_total"] = float64(j.RelocatedBytes)
+	v["levada_journal_segments"] = float64(j.Segments)
+	v["levada_journal_live_bytes"] = float64(j.LiveBytes)
+	w := n.writer.Stats()
+	v["levada_shard_log_dirty_bytes"] = float64(w.DirtyBytes)
+	v["levada_shard_log_bytes_total"] = float64(w.WrittenBytes)
+	v["levada_shard_log_syncs_total"] = float64(w.Syncs)
+	v["levada_disk_free_bytes"] = float64(n.disk.free.Load())
+	v["levada_nodes_alive"] = float64(len(n.seen()))
+	if n.disk.full.Load() {
+		v["levada_disk_full"] = 1
+	}
+	if n.metaRaft.IsLeader() {
+		v["levada_meta_leader"] = 1
+	}
+	return v
+}

@@ -1,0 +1,269 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/levada-stream/levada/internal/vfs"
+	"github.com/levada-stream/levada/meta"
+	"github.com/levada-stream/levada/partition"
+	"github.com/levada-stream/levada/raftfsm"
+	"github.com/levada-stream/levada/wal"
+)
+
+// shard is one replica that runs on this node. Immutable.
+type shard struct {
+	stream  *meta.Stream
+	number  uint32
+	group   uint64
+	log     *wal.Log
+	replica *partition.Replica
+	raft    *raftfsm.Group
+}
+
+// shardSet runs the replicas that the control state places on this node.
+//
+// Lock order: mu is a leaf; it is never held while a replica starts or stops.
+type shardSet struct {
+	n   *Node
+	log hclog.Logger
+
+	mu      sync.RWMutex
+	running map[uint64]*shard
+	busy    map[uint64]bool  // groups being started, stopped or deleted
+	failed  map[uint64]error // groups whose last start failed
+	unknown map[uint64]bool  // groups in quarantine that were logged
+	wg      sync.WaitGroup
+	starts  chan struct{} // bounds how many start or stop at a time
+}
+
+// startsAtOnce bounds replicas starting at the same time: starting reads disk.
+const startsAtOnce = 8
+
+func newShardSet(n *Node) *shardSet {
+	return &shardSet{
+		n: n, log: n.log.Named("shards"), running: map[uint64]*shard{}, busy: map[uint64]bool{},
+		failed: map[uint64]error{}, unknown: map[uint64]bool{}, starts: make(chan struct{}, startsAtOnce),
+	}
+}
+
+// byGroup returns the running replica of a group, nil if there is none.
+func (s *shardSet) byGroup(group uint64) *shard {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.running[group]
+}
+
+// all returns the running replicas in no order.
+func (s *shardSet) all() []*shard {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	out := make([]*shard, 0, len(s.running))
+	for _, sh := range s.running {
+		out = append(out, sh)
+	}
+	return out
+}
+
+// pending says how many groups are not in the state the plan wants, and why one of them is not.
+func (s *shardSet) pending(plan []meta.GroupPlan) (int, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	count := 0
+	var why error
+	for _, p := range plan {
+		if p.Action != meta.ActionDelete && p.Action != meta.ActionQuarantine && s.running[p.Group] == nil {
+			count++
+			if err := s.failed[p.Group]; err != nil {
+				why = err
+			}
+		}
+	}
+	return count, why
+}
+
+// reconcile starts and deletes what the plan says and is not so yet. It does
+// not wait for the work, which a later call does not repeat.
+func (s *shardSet) reconcile(ctx context.Context, plan []meta.GroupPlan) {
+	for _, p := range plan {
+		if p.Action == meta.ActionQuarantine {
+			s.quarantine(p.Group)
+			continue
+		}
+		s.mu.Lock()
+		due := !s.busy[p.Group] && (p.Action == meta.ActionDelete || s.running[p.Group] == nil)
+		if due {
+			s.busy[p.Group] = true
+			s.wg.Add(1)
+		}
+		s.mu.Unlock()
+		if due {
+			go s.carryOut(ctx, p)
+		}
+	}
+}
+
+// quarantine says once that a group's data are here and nobody knows of it.
+func (s *shardSet) quarantine(group uint64) {
+	s.mu.Lock()
+	known := s.unknown[group]
+	s.unknown[group] = true
+	s.mu.Unlock()
+	if !known && s.n.joined.Load() {
+		s.log.Warn("the control state does not know a group whose data are here; they are left alone", "group", group, "dir", s.n.groupDir(group))
+	}
+}
+
+func (s *shardSet) carryOut(ctx context.Context, p meta.GroupPlan) {
+	defer s.wg.Done()
+	s.starts <- struct{}{}
+	defer func() { <-s.starts }()
+	var err error
+	if ctx.Err() == nil {
+		if p.Action == meta.ActionDelete {
+			err = s.delete(p.Group)
+		} else {
+			err = s.start(ctx, p)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.busy, p.Group)
+	if err != nil && ctx.Err() == nil {
+		if s.failed[p.Group] == nil {
+			s.log.Error("shard replica cannot run; trying again", "group", p.Group, "action", p.Action, "error", err)
+		}
+		s.failed[p.Group] = err
+		return
+	}
+	delete(s.failed, p.Group)
+}
+
+// groupDir is where a group keeps its snapshot and its log.
+func (n *Node) groupDir(group uint64) string {
+	return path.Join(n.cfg.Node.DataDir, "groups", strconv.FormatUint(group, 10))
+}
+
+func (s *shardSet) start(ctx context.Context, p meta.GroupPlan) error {
+	n := s.n
+	log := n.log.Named("shard").With("stream", p.Stream.Name, "shard", meta.ShardID(p.Shard.Number), "group", p.Group)
+	dir := path.Join(n.groupDir(p.Group), "log")
+	if err := n.fs.MkdirAll(dir); err != nil {
+		return err
+	}
+	shardLog, err := openLog(n.fs, dir, wal.Options{
+		Group: p.Group, Shard: p.Shard.Number, SegmentBytes: int64(n.cfg.Storage.SegmentBytes), Writer: n.writer, Logger: log,
+	}, log)
+	if err != nil {
+		return fmt.Errorf("open shard log %s: %w", dir, err)
+	}
+	settings := p.Stream.Settings
+	replica := partition.NewReplica(partition.Options{
+		Group: p.Group, StreamID: p.Stream.ID, Shard: p.Shard.Number, Range: p.Shard.Range, Log: shardLog, Fetch: n.fetch,
+		Rules:  partition.Rules{ProducerWindow: time.Duration(settings.DedupWindowSeconds) * time.Second},
+		Limits: partition.Limits{RecordBytesMax: int(settings.MaxRecordBytes), QueueBytesMax: int64(n.cfg.Limits.AppendBytesInFlightMaxPerShard)},
+		Budget: n.budget, Clock: n.now, Logger: log, OnFailed: n.fail,
+	})
+	var bootstrap []raftfsm.Server
+	if p.Action == meta.ActionBootstrap {
+		for _, id := range p.Servers {
+			bootstrap = append(bootstrap, raftfsm.Server{ID: id, Voter: true})
+		}
+	}
+	group, err := n.host.StartGroup(raftfsm.GroupOptions{
+		ID: p.Group, FSM: shardFSM{replica}, Bootstrap: bootstrap, Logger: log,
+		OnLeader: func(isLeader bool, term uint64) {
+			replica.LeadershipChanged(isLeader, term)
+			n.wakeReport()
+		},
+	})
+	if err != nil {
+		return errors.Join(fmt.Errorf("start raft group: %w", err), shardLog.Abandon())
+	}
+	replica.Attach(shardConsensus{group})
+	sh := &shard{stream: p.Stream, number: p.Shard.Number, group: p.Group, log: shardLog, replica: replica, raft: group}
+	s.mu.Lock()
+	s.running[p.Group] = sh
+	s.mu.Unlock()
+	return nil
+}
+
+// openLog opens a shard log. One that is corrupt is put aside, not deleted: the
+// replica then fetches its records from the others, since nothing of its vote
+// or of its Raft log is lost with it.
+func openLog(fsys vfs.FS, dir string, o wal.Options, log hclog.Logger) (*wal.Log, error) {
+	l, err := wal.Open(fsys, dir, o)
+	if !errors.Is(err, wal.ErrCorrupt) {
+		return l, err
+	}
+	aside := dir + ".corrupt-" + strconv.FormatInt(time.Now().UnixMilli(), 10)
+	log.Error("shard log is corrupt; it is put aside and rebuilt from the other replicas", "error", err, "aside", aside)
+	if err := fsys.Rename(dir, aside); err != nil {
+		return nil, err
+	}
+	if err := fsys.SyncDir(path.Dir(dir)); err != nil {
+		return nil, err
+	}
+	if err := fsys.MkdirAll(dir); err != nil {
+		return nil, err
+	}
+	return wal.Open(fsys, dir, o)
+}
+
+// delete stops a group whose stream was deleted and removes all it left on this node.
+func (s *shardSet) delete(group uint64) error {
+	s.mu.Lock()
+	sh := s.running[group]
+	delete(s.running, group)
+	s.mu.Unlock()
+	if sh != nil {
+		if err := sh.stop(s.n.host); err != nil {
+			return err
+		}
+	}
+	if err := s.n.host.DeleteGroup(group); err != nil {
+		return err
+	}
+	return s.n.fs.RemoveAll(s.n.groupDir(group))
+}
+
+// stop ends a replica; its log is flushed by Close only when nothing failed before.
+func (sh *shard) stop(host *raftfsm.Host) error {
+	sh.replica.Shutdown()
+	host.StopGroup(sh.group)
+	sh.replica.Close()
+	return sh.log.Close()
+}
+
+// close stops every replica and waits for the work in progress.
+func (s *shardSet) close() error {
+	s.wg.Wait()
+	s.mu.Lock()
+	stopping := s.running
+	s.running = map[uint64]*shard{}
+	s.mu.Unlock()
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	var errs []error
+	for _, sh := range stopping {
+		wg.Add(1)
+		s.starts <- struct{}{}
+		go func() {
+			defer func() { <-s.starts; wg.Done() }()
+			if err := sh.stop(s.n.host); err != nil {
+				mu.Lock()
+				errs = append(errs, fmt.Errorf("stop group %d: %w", sh.group, err))
+				mu.Unlock()
+			}
+		}()
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
