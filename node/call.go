@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/levada-stream/levada/internal/fault"
 	"github.com/levada-stream/levada/meta"
@@ -99,7 +100,7 @@ func (n *Node) fetch(ctx context.Context, group, from uint64, most int) ([]byte,
 		if peer == "" || peer == n.id.NodeID || slices.Contains(peers[:i], peer) {
 			continue
 		}
-		b, err := n.transport.Call(ctx, peer, callFetch, request)
+		b, err := n.callPeer(ctx, peer, callFetch, request)
 		if err == nil && len(b) > 0 {
 			return b, nil
 		}
@@ -108,4 +109,13 @@ func (n *Node) fetch(ctx context.Context, group, from uint64, most int) ([]byte,
 		}
 	}
 	return nil, last
+}
+
+// fetchTimeout bounds one call for a piece of a log.
+const fetchTimeout = 15 * time.Second
+
+func (n *Node) callPeer(ctx context.Context, peer string, service uint8, request []byte) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	return n.transport.Call(ctx, peer, service, request)
 }

@@ -27,6 +27,7 @@ func (r *Replica) Append(ctx context.Context, batches []record.Batch) ([]AppendR
 	}
 	answer := make(chan []AppendResult, 1)
 	if err := r.enqueue(batches, collect(len(batches), func(a []AppendResult, _ error) { answer <- a })); err != nil {
+		r.countThrottled(err, len(batches))
 		return nil, err
 	}
 	select {
@@ -48,19 +49,21 @@ func (r *Replica) EnqueueWait(ctx context.Context, batches []record.Batch, done 
 		return err
 	}
 	each := collect(len(batches), done)
-	for {
+	err := r.enqueue(batches, each)
+	for err != nil && fault.KindOf(err) == fault.Throttled {
 		replicaRoom, nodeRoom := r.awaitRoom()
-		err := r.enqueue(batches, each)
-		if err == nil || fault.KindOf(err) != fault.Throttled {
+		if err = r.enqueue(batches, each); err == nil || fault.KindOf(err) != fault.Throttled {
 			return err
 		}
 		select {
 		case <-replicaRoom:
 		case <-nodeRoom:
 		case <-ctx.Done():
+			r.counters.throttled.Add(uint64(len(batches)))
 			return fault.New(fault.Throttled, "no room came free, nothing was written: %w", ctx.Err())
 		}
 	}
+	return err
 }
 
 // awaitRoom returns channels that are closed when the replica's or the node's
@@ -107,6 +110,7 @@ func (r *Replica) Enqueue(batches []record.Batch, done func(AppendResult, error)
 	err := r.admit(batches)
 	if err == nil {
 		err = r.enqueue(batches, done)
+		r.countThrottled(err, len(batches))
 	}
 	if err != nil {
 		for range batches {
@@ -176,7 +180,6 @@ func (r *Replica) enqueue(batches []record.Batch, done func(AppendResult, error)
 		return r.notLeader()
 	}
 	if err := r.charge(cost); err != nil {
-		r.counters.throttled.Add(uint64(len(batches)))
 		return err
 	}
 	for _, b := range batches {
@@ -185,6 +188,12 @@ func (r *Replica) enqueue(batches []record.Batch, done func(AppendResult, error)
 	r.queued += bytes
 	r.startProposer()
 	return nil
+}
+
+func (r *Replica) countThrottled(err error, batches int) {
+	if err != nil && fault.KindOf(err) == fault.Throttled {
+		r.counters.throttled.Add(uint64(batches))
+	}
 }
 
 // charge takes room for cost bytes. The caller holds mu.

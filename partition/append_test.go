@@ -68,6 +68,7 @@ func TestOrderOfOneCallerIsKept(t *testing.T) {
 			}()
 		}
 		<-time.After(time.Minute)
+		synctest.Wait()
 		next := make([]int, callers)
 		for _, r := range readAll(t, s.replica) {
 			c := int(r[0] - '0')
@@ -118,6 +119,7 @@ func TestGatheringIntoEntries(t *testing.T) {
 				}
 				s.replica.Enqueue(batches, done)
 				<-time.After(time.Minute)
+				synctest.Wait()
 				got := []int{}
 				for _, n := range s.group.sizes[1:] {
 					got = append(got, n-commandHeaderSize)
@@ -167,6 +169,7 @@ func TestBackPressure(t *testing.T) {
 			t.Fatalf("EnqueueWait returned after %v: %v, want the second that the first entry takes", waited, err)
 		}
 		<-time.After(time.Minute)
+		synctest.Wait()
 		if budget.Used() != 0 || s.replica.Stats().QueuedBytes != 0 {
 			t.Fatalf("%d bytes of the node's, %d of the replica's budget were not given back", budget.Used(), s.replica.Stats().QueuedBytes)
 		}
@@ -190,6 +193,7 @@ func TestBackPressure(t *testing.T) {
 			t.Fatalf("EnqueueWait with room of the node to come: %v", err)
 		}
 		<-time.After(time.Minute)
+		synctest.Wait()
 		if st := s.replica.Stats(); st.Throttled < 3 || budget.Used() != 0 {
 			t.Errorf("%d throttled, %d bytes still taken", st.Throttled, budget.Used())
 		}
@@ -281,6 +285,7 @@ func TestQueueFailsWithTheEntryBeforeIt(t *testing.T) {
 		s.group.win()
 		s.replica.mu.Unlock()
 		<-time.After(time.Minute)
+		synctest.Wait()
 		if d := cmp.Diff([]fault.Kind{fault.Unavailable, fault.NotLeader}, kinds); d != "" || s.replica.Tail() != 0 {
 			t.Fatalf("tail %d: %s", s.replica.Tail(), d)
 		}
@@ -306,6 +311,7 @@ func TestNothingOvertakesAFailedEntry(t *testing.T) {
 			t.Fatal("an entry was proposed behind an undecided one of an older term")
 		}
 		<-time.After(time.Minute)
+		synctest.Wait()
 		if len(errs) != 2 || errs[0] != nil || fault.KindOf(errs[1]) != fault.NotLeader {
 			t.Fatalf("answers %v", errs)
 		}
@@ -373,6 +379,7 @@ func TestAppendWhoseCallerGivesUp(t *testing.T) {
 			t.Fatalf("given up before: %v", err)
 		}
 		<-time.After(time.Minute)
+		synctest.Wait()
 		if d := cmp.Diff([]string{"x"}, readAll(t, s.replica)); d != "" {
 			t.Fatal(d)
 		}

@@ -25,7 +25,8 @@ type fakeGroup struct {
 	pending []*fakeFuture
 	log     []Entry
 	sizes   []int // of the entries proposed
-	deepest int   // most entries in flight at a time
+	open    int   // entries whose outcome is not told yet
+	deepest int   // the most of them at a time
 
 	delay time.Duration
 	wake  chan struct{} // capacity 1: one wake-up covers all that is pending
@@ -67,7 +68,8 @@ func (g *fakeGroup) Propose(data []byte) Future {
 	}
 	g.pending = append(g.pending, f)
 	g.sizes = append(g.sizes, len(data))
-	g.deepest = max(g.deepest, len(g.pending))
+	g.open++
+	g.deepest = max(g.deepest, g.open)
 	select {
 	case g.wake <- struct{}{}:
 	default:
@@ -107,14 +109,12 @@ func (g *fakeGroup) commitNext() bool {
 	g.mu.Lock()
 	n = min(n, len(g.pending)) // less if leadership was lost meanwhile
 	batch := g.pending[:n:n]
+	g.pending = g.pending[n:]
 	entries := g.commit(batch)
 	g.mu.Unlock()
 	for i, r := range g.apply(entries) {
-		batch[i].end(r, nil)
+		g.tell(batch[i], r, nil)
 	}
-	g.mu.Lock()
-	g.pending = g.pending[n:]
-	g.mu.Unlock()
 	return true
 }
 
@@ -145,8 +145,15 @@ func (g *fakeGroup) lose(hint string, kept bool) {
 		g.apply(entries)
 	}
 	for _, f := range lost {
-		f.end(nil, fault.New(fault.Unavailable, "leadership lost"))
+		g.tell(f, nil, fault.New(fault.Unavailable, "leadership lost"))
 	}
+}
+
+func (g *fakeGroup) tell(f *fakeFuture, result any, err error) {
+	g.mu.Lock()
+	g.open--
+	g.mu.Unlock()
+	f.end(result, err)
 }
 
 func (g *fakeGroup) win() {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/levada-stream/levada/internal/fault"
-	"github.com/levada-stream/levada/wal"
 )
 
 const (
@@ -73,11 +72,7 @@ func (r *Replica) ServeFetch(from uint64, maxBytes int) ([]byte, error) {
 	}
 	var p part
 	if from < v.trim || from < r.log.First() {
-		base, err := r.base(v.trim)
-		if err != nil {
-			return nil, err
-		}
-		if base.Next > from {
+		if base := fromLog(r.log.Start()); base.Next > from {
 			p.trimmed, p.base = true, base
 			from = base.Next
 		}
@@ -90,29 +85,4 @@ func (r *Replica) ServeFetch(from uint64, maxBytes int) ([]byte, error) {
 		p.blocks = blocks
 	}
 	return p.encode(), nil
-}
-
-// beginner is a log that knows the position before its first block.
-type beginner interface{ Start() wal.Position }
-
-// base returns where the log stands before a block from which on all readable records follow.
-func (r *Replica) base(trim uint64) (Position, error) {
-	if l, ok := r.log.(beginner); ok {
-		return fromLog(l.Start()), nil
-	}
-	for before := trim; before > 0; {
-		blocks, err := r.log.Read(before-1, 1)
-		if errors.Is(err, wal.ErrTrimmed) || (err == nil && len(blocks) == 0) {
-			return Position{}, fault.New(fault.Unavailable, "no block before the first readable one is left here to start a copy from; ask another replica")
-		}
-		if err != nil {
-			return Position{}, readFault(err)
-		}
-		b := blocks[0]
-		if b.End() <= trim {
-			return Position{Next: b.End(), Index: b.Index, Time: b.Time, Chain: b.Chain}, nil
-		}
-		before = b.First // this block holds a readable record too
-	}
-	return Position{}, nil
 }

@@ -49,6 +49,7 @@ type ShardLog interface {
 	Append(b wal.Block) (wal.Position, error)
 	Flush(ctx context.Context, upTo uint64) error
 	Position() wal.Position
+	Start() wal.Position
 	First() uint64
 	Read(from uint64, maxBytes int) ([]wal.Block, error)
 	SeekTime(ms int64) (uint64, error)
@@ -111,7 +112,8 @@ type Options struct {
 
 	// OnFailed is called once, on its own goroutine, when the replica cannot go
 	// on: it applied nothing since and acknowledges nothing more. The caller is
-	// to stop its Raft group and to open both again from disk.
+	// to stop its Raft group and to open both again from disk. It must not wait
+	// for Close, which waits for it.
 	OnFailed func(error)
 }
 

@@ -34,6 +34,7 @@ func TestLongPoll(t *testing.T) {
 		}
 		s.mustAppend(dataBatch(t, "k", "zero")) // wakes them, but is not what they wait for
 		<-time.After(time.Hour)
+		synctest.Wait()
 		select {
 		case got := <-woken:
 			t.Fatalf("a reader of record 1 returned %q before there was one", got)

@@ -191,6 +191,7 @@ func TestShutdownEndsAFetch(t *testing.T) {
 		ended := make(chan error, 1)
 		go func() { ended <- s.replica.Restore(bytes.NewReader(snap)) }()
 		<-time.After(time.Hour)
+		synctest.Wait()
 		select {
 		case err := <-ended:
 			t.Fatalf("gave up: %v", err)

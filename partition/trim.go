@@ -1,7 +1,6 @@
 package partition
 
 import (
-	"errors"
 	"time"
 
 	"github.com/levada-stream/levada/internal/fault"
@@ -109,42 +108,10 @@ func (r *Replica) startSweep(trim uint64) {
 				return
 			}
 			r.mu.Unlock()
-			if err := r.sweep(trim); err != nil {
+			if err := r.log.DeleteBefore(trim); err != nil {
 				r.opts.Logger.Warn("trimmed segments were not deleted; the next trim tries again", "error", err)
 			}
 			swept = trim
 		}
 	}()
-}
-
-// sweep deletes the segments that nothing readable is in. Of a log that does
-// not know the position before its first block it keeps the block before the
-// first readable one: its hash is what a new replica starts from.
-func (r *Replica) sweep(trim uint64) error {
-	if _, ok := r.log.(beginner); ok {
-		return r.log.DeleteBefore(trim)
-	}
-	keep, err := r.blockHolding(trim)
-	if err == nil && keep > 0 {
-		keep, err = r.blockHolding(keep)
-	}
-	if err != nil {
-		if errors.Is(err, wal.ErrTrimmed) {
-			return nil // already deleted so far
-		}
-		return err
-	}
-	return r.log.DeleteBefore(keep)
-}
-
-// blockHolding returns the first ordinal of the block that holds ordinal-1.
-func (r *Replica) blockHolding(ordinal uint64) (uint64, error) {
-	if ordinal == 0 {
-		return 0, nil
-	}
-	blocks, err := r.log.Read(ordinal-1, 1)
-	if err != nil || len(blocks) == 0 {
-		return 0, err
-	}
-	return blocks[0].First, nil
 }

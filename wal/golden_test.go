@@ -53,10 +53,9 @@ func goldenLog(t *testing.T, fsys vfs.FS) (string, []Block) {
 	return name, blocks
 }
 
-// goldenBytes writes goldenLog's first segment out by the tables.
-func goldenBytes(blocks []Block, created []byte) []byte {
+// goldenPage is the header page of goldenLog's first segment.
+func goldenPage(created []byte) []byte {
 	le := binary.LittleEndian
-	salt := bitCRC(0, le.AppendUint64(le.AppendUint32(le.AppendUint64(nil, testGroup), testShard), 5))
 	page := make([]byte, 4096)
 	copy(page, "LVSEGMT1")
 	le.PutUint32(page[12:], 1)
@@ -68,7 +67,14 @@ func goldenBytes(blocks []Block, created []byte) []byte {
 	page[56], page[57] = 0xaa, 0xbb
 	copy(page[72:80], created)
 	le.PutUint32(page[8:], bitCRC(0, page[12:]))
-	want := bytes.Clone(page)
+	return page
+}
+
+// goldenBytes writes goldenLog's first segment out by the tables.
+func goldenBytes(blocks []Block, created []byte) []byte {
+	le := binary.LittleEndian
+	salt := bitCRC(0, le.AppendUint64(le.AppendUint32(le.AppendUint64(nil, testGroup), testShard), 5))
+	want := goldenPage(created)
 
 	chain := []byte{0xaa, 0xbb, 15: 0}
 	block := func(b Block) []byte {

@@ -169,6 +169,17 @@ func (l *Log) first() uint64 {
 	return l.base.Next
 }
 
+// Start returns the position before the first record that is physically there:
+// where a copy of the log begins.
+func (l *Log) Start() Position {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.segs) > 0 {
+		return l.segs[0].start
+	}
+	return l.base
+}
+
 // Bytes returns the size of the log's files plus what is not written yet.
 func (l *Log) Bytes() int64 {
 	l.mu.Lock()

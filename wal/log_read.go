@@ -310,7 +310,7 @@ func (h *readHints) take(v view, ordinal uint64) (int64, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, s := range h.slots {
-		if s.seg == v.seg && s.next == ordinal {
+		if s.seg == v.seg && s.gen == v.gen && s.next == ordinal {
 			return s.off, true
 		}
 	}
