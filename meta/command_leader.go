@@ -67,7 +67,7 @@ func (c ReportLeaders) apply(t *txn) (any, error) {
 // be passed over. Raft elects one leader a term: a second one in the same term is a false report.
 func (t *txn) lead(sh *Shard, r LeaderReport, time int64) (changed, failover, ok bool) {
 	node, known := t.next.Node(r.Node)
-	if !known || r.Term == 0 || (r.Term == sh.Term && node.ID != sh.Leader) {
+	if !known || r.Term == 0 || r.Term < sh.Term || (r.Term == sh.Term && node.ID != sh.Leader) {
 		return false, false, false
 	}
 	if r.Term == sh.Term {

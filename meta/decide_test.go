@@ -164,6 +164,9 @@ func TestRepair(t *testing.T) {
 	hints[nodeID(1)] = Hint{DeadSince: now}
 	none("no majority of the voters is alive")
 	hints[nodeID(1)] = Hint{Alive: true}
+	hints[nodeID(3)], hints[nodeID(4)] = Hint{}, Hint{Alive: true, Full: true}
+	none("no living node takes replicas")
+	hints[nodeID(3)], hints[nodeID(4)] = Hint{Alive: true}, Hint{Alive: true}
 	// z2 has no other node, so zones z0 and z1 are equal; 3 has the smaller id.
 	want := []SetReplicas{{Group: 1, Replicas: []NodeID{nodeID(0), nodeID(1), nodeID(3)}, Previous: place[0], Time: now}}
 	if diff := cmp.Diff(want, repair()); diff != "" {

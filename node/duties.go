@@ -112,11 +112,14 @@ func (n *Node) reportDuty(ctx context.Context) {
 		if !ok {
 			continue
 		}
-		members := membersIn(sh.raft)
-		if record.Leader == leader && record.Term == term && slices.Equal(membersOnly(record.Members), membersOnly(members)) {
+		// A membership that is not committed may be undone; a node that it leaves out deletes its data.
+		servers, committed := sh.raft.CommittedServers()
+		members := membersOf(servers)
+		if !committed || (record.Leader == leader && record.Term == term && record.MembersFor == record.DesiredVersion &&
+			slices.Equal(membersOnly(record.Members), membersOnly(members))) {
 			continue
 		}
-		statuses = append(statuses, meta.GroupStatus{Group: sh.group, Node: leader, Term: term, Members: members})
+		statuses = append(statuses, meta.GroupStatus{Group: sh.group, Node: leader, Term: term, Members: members, DesiredVersion: record.DesiredVersion})
 		if len(statuses) == reportBatchMax {
 			break
 		}

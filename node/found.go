@@ -99,7 +99,11 @@ func (n *Node) foundWith(ctx context.Context, ids []string) error {
 		servers[i] = raftfsm.Server{ID: id, Voter: i < metaVotersMax}
 	}
 	n.log.Info("founding the cluster", "cluster", f.Cluster, "nodes", ids)
-	return n.metaRaft.Bootstrap(servers)
+	if err := n.metaRaft.Bootstrap(servers); err != nil {
+		return err
+	}
+	n.metaRaft.Campaign(0)
+	return nil
 }
 
 // serveFound answers a founder.

@@ -227,8 +227,10 @@ func (n *Node) openStorage(opened *closers) error {
 	j, err := journal.Open(n.fs, path.Join(dir, "journal"), journal.Options{
 		SegmentBytes: int64(s.JournalSegmentBytes), MaxBytes: int64(s.JournalBytesMax), CacheBytes: int64(s.JournalCacheBytes),
 		RequestSnapshot: func(group uint64) { n.host.RequestSnapshot(group) },
-		OnFailure:       func(err error) { n.fail(fmt.Errorf("the journal cannot be written; no shard of this node is served any more: %w", err)) },
-		Logger:          n.log.Named("journal"),
+		OnFailure: func(err error) {
+			n.fail(fmt.Errorf("the journal cannot be written; no shard of this node is served any more: %w", err))
+		},
+		Logger: n.log.Named("journal"),
 	})
 	if err != nil {
 		return fmt.Errorf("open journal: %w", err)

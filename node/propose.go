@@ -38,7 +38,11 @@ func (n *Node) propose(ctx context.Context, command meta.Command) error {
 // proposeOnce tries the leader this node knows of, then every node gossip knows.
 func (n *Node) proposeOnce(ctx context.Context, command []byte) (uint64, error) {
 	if n.metaRaft.IsLeader() {
-		return n.proposeHere(command)
+		b, err := n.servePropose(ctx, n.id.NodeID, command)
+		if err != nil {
+			return 0, err
+		}
+		return binary.LittleEndian.Uint64(b), nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -71,6 +75,22 @@ func (n *Node) proposeOnce(ctx context.Context, command []byte) (uint64, error) 
 // callTimeout bounds one round of calls to other nodes.
 const callTimeout = 5 * time.Second
 
+// refuseNamesake keeps a node that was given the name of a living one, by a
+// copied configuration, from taking its place. A namesake at the same address
+// is the same machine with an emptied data directory: that one may.
+func (n *Node) refuseNamesake(command meta.Command) error {
+	r, ok := command.(*meta.RegisterNode)
+	if !ok {
+		return nil
+	}
+	for _, m := range n.seen() {
+		if m.Name == r.Name && m.NodeID != r.ID && m.RaftAddr != r.Addresses.Raft {
+			return fault.New(fault.Conflict, "another living node is called %q (id %s at %s); give this one another node.name", r.Name, m.NodeID, m.RaftAddr)
+		}
+	}
+	return nil
+}
+
 func (n *Node) proposeHere(command []byte) (uint64, error) {
 	result, err := n.metaRaft.Propose(command).Wait()
 	if err != nil {
@@ -90,6 +110,14 @@ func (n *Node) servePropose(_ context.Context, _ string, request []byte) ([]byte
 		e := fault.New(fault.NotLeader, "node %s does not lead the meta group", n.id.Name)
 		e.LeaderNode = leader
 		return nil, e
+	}
+	// Bytes that do not decode would stop every replica of the meta group.
+	command, err := meta.Decode(request)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "%w", err)
+	}
+	if err := n.refuseNamesake(command); err != nil {
+		return nil, err
 	}
 	version, err := n.proposeHere(request)
 	if err != nil {

@@ -188,12 +188,18 @@ func (s *shardSet) start(ctx context.Context, p meta.GroupPlan) error {
 		return errors.Join(fmt.Errorf("start raft group: %w", err), shardLog.Abandon())
 	}
 	replica.Attach(shardConsensus{group})
+	if len(bootstrap) > 0 && bootstrap[0].ID == n.id.NodeID {
+		group.Campaign(campaignAfter)
+	}
 	sh := &shard{stream: p.Stream, number: p.Shard.Number, group: p.Group, log: shardLog, replica: replica, raft: group}
 	s.mu.Lock()
 	s.running[p.Group] = sh
 	s.mu.Unlock()
 	return nil
 }
+
+// campaignAfter is how long the preferred leader of a new group gives the others to start theirs.
+const campaignAfter = 50 * time.Millisecond
 
 // openLog opens a shard log. One that is corrupt is put aside, not deleted: the
 // replica then fetches its records from the others, since nothing of its vote

@@ -137,5 +137,9 @@ func (t *Transport) serveCall(ctx context.Context, from string, service uint8, r
 	if f == nil {
 		return nil, fault.New(fault.NotFound, "service %d is not offered by this node", service)
 	}
-	return f(ctx, from, request)
+	answer, err := f(ctx, from, request)
+	if err != nil && ctx.Err() != nil && fault.As(err) == nil {
+		err = fault.New(fault.Unavailable, "call ended: %w", err)
+	}
+	return answer, err
 }

@@ -3,6 +3,8 @@ package raftfsm
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -50,11 +52,15 @@ func TestThreeNodesAgree(t *testing.T) {
 }
 
 // TestChaosInMemory cuts, stalls, kills and restarts nodes by seed while clients propose; what
-// was acknowledged must be on every replica exactly once.
+// was acknowledged must be on every replica exactly once. RAFTFSM_SEEDS=100 tries more; a seed
+// replays with -run 'TestChaosInMemory/^17$'.
 func TestChaosInMemory(t *testing.T) {
 	seeds := uint64(6)
 	if testing.Short() {
 		seeds = 2
+	}
+	if n, err := strconv.ParseUint(os.Getenv("RAFTFSM_SEEDS"), 10, 64); err == nil {
+		seeds = n
 	}
 	for seed := range seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {

@@ -176,8 +176,12 @@ func (g *Group) Remove(nodeID string) error {
 	})
 }
 
-// TransferLeadership hands the lead to a voter, to the most advanced one if to is "".
+// TransferLeadership hands the lead to a voter, to the most advanced one if to is "". Only the
+// leader can; handing it to itself does nothing.
 func (g *Group) TransferLeadership(to string) error {
+	if to == g.host.o.NodeID && g.IsLeader() {
+		return nil
+	}
 	return g.await(func(in *instance) raft.Future {
 		if to == "" {
 			return in.raft.LeadershipTransfer()

@@ -74,18 +74,10 @@ func (g *Group) bootstrap() error {
 	if at > 0 || last > 0 || term > 1 {
 		return nil
 	}
-	var c raft.Configuration
-	for _, s := range g.o.Bootstrap {
-		suffrage := raft.Nonvoter
-		if s.Voter {
-			suffrage = raft.Voter
-		}
-		c.Servers = append(c.Servers, raft.Server{Suffrage: suffrage, ID: raft.ServerID(s.ID), Address: raft.ServerAddress(s.ID)})
-	}
 	if err := g.stores.stable.SetUint64([]byte(keyTerm), 1); err != nil {
 		return err
 	}
-	return g.stores.logs.StoreLog(&raft.Log{Index: 1, Term: 1, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(c)})
+	return g.stores.logs.StoreLog(&raft.Log{Index: 1, Term: 1, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(configuration(g.o.Bootstrap))})
 }
 
 // hook connects an instance that runs already with the transport and with who wants to know of its state.

@@ -28,6 +28,8 @@ func (g *groupTransport) InstallSnapshot(id raft.ServerID, _ raft.ServerAddress,
 	case p.streams <- struct{}{}:
 	case <-g.closed:
 		return g.endError()
+	case <-g.t.closed:
+		return errShutdown
 	}
 	defer func() { <-p.streams }()
 	body, err := encodeInstall(nil, r)

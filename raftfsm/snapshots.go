@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"path"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/hashicorp/raft"
@@ -54,6 +55,17 @@ func openSnapshots(fsys vfs.FS, dir string) (*snapshotStore, error) {
 	s := &snapshotStore{fs: fsys, dir: dir}
 	if err := fsys.MkdirAll(dir); err != nil {
 		return nil, err
+	}
+	names, err := fsys.List(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		if strings.HasPrefix(name, snapshotTemp) { // a crash left it; nothing waits for its removal
+			if err := fsys.Remove(path.Join(dir, name)); err != nil {
+				return nil, err
+			}
+		}
 	}
 	f, err := fsys.Open(path.Join(dir, snapshotFile))
 	if errors.Is(err, fs.ErrNotExist) {
