@@ -30,6 +30,12 @@
 // groups that hold much of the oldest one are asked to snapshot, and the little
 // that others still hold there is written again at the head.
 //
+// # Locks
+//
+// The journal's mutex guards what readers see; it is never held during I/O. It
+// is taken before a segment's use lock and before the queue's mutex, never after.
+// All that concerns writing belongs to the writer goroutine alone.
+//
 // The package knows nothing of any Raft implementation. Byte tables are in
 // docs/formats/journal.md.
 package journal

@@ -12,6 +12,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+// appendRoundTo appends the bytes of a finished round.
+func appendRoundTo(b []byte, chunks [][]byte) []byte {
+	for _, c := range chunks {
+		b = append(b, c...)
+	}
+	return b
+}
+
 // goldenRound has one record of each kind.
 func goldenRound(gather bool) []byte {
 	var e roundEncoder

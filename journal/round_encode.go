@@ -84,11 +84,3 @@ func (e *roundEncoder) finish(h roundHeader) [][]byte {
 	e.cut()
 	return e.chunks
 }
-
-// appendRoundTo appends the bytes of a finished round: for tests and tools.
-func appendRoundTo(b []byte, chunks [][]byte) []byte {
-	for _, c := range chunks {
-		b = append(b, c...)
-	}
-	return b
-}

@@ -218,6 +218,9 @@ func (j *Journal) encode(r *request, g *staged) {
 func (j *Journal) writeEncoded() (int64, error) {
 	start := j.head.end
 	length := pad(int64(j.encoder.length))
+	if start+length > j.head.size {
+		return 0, fmt.Errorf("round of %d bytes does not fit at %d of %d", length, start, j.head.size)
+	}
 	chunks := j.encoder.finish(roundHeader{
 		sequence:    j.head.sequence,
 		number:      j.nextRound,

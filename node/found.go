@@ -50,13 +50,18 @@ func foundersOf(nodes []membership.Node, expect int) []string {
 	return ids[:expect]
 }
 
-// found makes this node part of a cluster: it returns once the meta group runs
-// here with a configuration, founded by this node or received from others.
+// clusterSeen reports whether gossip shows a node that has a cluster.
+func clusterSeen(nodes []membership.Node) bool {
+	return slices.ContainsFunc(nodes, func(m membership.Node) bool { return m.ClusterID != "" })
+}
+
+// found returns once there is a cluster to join: founded by this node or by
+// another, just now or long ago.
 func (n *Node) found(ctx context.Context) error {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	said := false
-	for n.metaStore.State().Version() == 0 && !n.metaRaft.HasState() {
+	for n.metaStore.State().Version() == 0 && !n.metaRaft.HasState() && !clusterSeen(n.seen()) {
 		ids := foundersOf(n.seen(), n.cfg.Cluster.ExpectNodes)
 		if len(ids) > 0 && ids[0] == n.id.NodeID {
 			err := n.foundWith(ctx, ids)

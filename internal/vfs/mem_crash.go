@@ -48,6 +48,7 @@ func (m *Mem) Crash() *Mem {
 }
 
 // CrashClone returns what a crash now would leave, chosen by seed, and leaves this file system as it is.
+// After Crash it returns another outcome of that same crash.
 func (m *Mem) CrashClone(seed uint64) *Mem {
 	m.mu.Lock()
 	defer m.mu.Unlock()
