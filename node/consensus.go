@@ -29,7 +29,7 @@ func (n *Node) openConsensus(p *ports, opened *closers) error {
 		NodeID: n.id.NodeID, Journal: n.journal, FS: n.fs, Dir: n.cfg.Node.DataDir, Transport: transport, Logger: n.log.Named("raft"),
 		Timing:          raftfsm.Timing{Heartbeat: r.Heartbeat.Std(), Election: r.Election.Std(), Commit: r.Commit.Std(), LeaderLease: r.LeaderLease.Std()},
 		SnapshotEntries: uint64(r.SnapshotEntries),
-		OnFailure:       func(err error) { n.fail(err) },
+		OnFailure:       n.fail,
 	})
 	if err != nil {
 		return err

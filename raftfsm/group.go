@@ -148,11 +148,7 @@ func (g *Group) Servers() ([]Server, error) {
 	if err := f.Error(); err != nil {
 		return nil, g.mapError(err)
 	}
-	var servers []Server
-	for _, s := range f.Configuration().Servers {
-		servers = append(servers, Server{ID: string(s.ID), Voter: s.Suffrage == raft.Voter})
-	}
-	return servers, nil
+	return servers(f.Configuration()), nil
 }
 
 // AddVoter adds a voter, or makes a learner one. Only the leader can; it returns when the change is committed.

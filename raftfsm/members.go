@@ -4,14 +4,29 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/levada-stream/levada/internal/fault"
 )
 
 // Bootstrap gives a running group without any state its first members. Only
-// one server of a new group may do so: the others learn from it. It fails if the group has state.
+// one server of a new group may do so: the others learn from it. A group that
+// has state is left as it is. The library's own way of doing this to a running instance cannot
+// be repeated after a crash in its middle, so the instance is started anew.
 func (g *Group) Bootstrap(servers []Server) error {
-	return g.await(func(in *instance) raft.Future {
-		return in.raft.BootstrapCluster(configuration(servers))
-	})
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	in := g.current.Load()
+	if g.stopped || in == nil {
+		return fault.New(fault.Unavailable, "group %d does not run", g.id)
+	}
+	g.end(in)
+	g.o.Bootstrap = servers
+	if err := g.start(); err != nil {
+		g.failure.Store(&err)
+		g.stopped = true
+		return err
+	}
+	return nil
 }
 
 // HasState reports whether the group knows its members: it was bootstrapped or heard from a leader.
