@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	levadav1 "github.com/levada-stream/levada/api/levada/v1"
@@ -76,7 +77,7 @@ func (b *batch) result(i int) Result {
 		if n < uint64(r.GetCount()) {
 			return Result{
 				Shard: b.shard, Duplicate: r.GetDuplicate(),
-				Sequence: seqno.New(r.GetTimeMs(), r.GetFirstOrdinal()+n, b.shard),
+				Sequence: sequenceAt(r, n, b.shard),
 			}
 		}
 		n -= uint64(r.GetCount())
@@ -125,4 +126,13 @@ func (p *Pending) Wait(ctx context.Context) (Result, error) {
 	}
 	r := p.b.result(p.index)
 	return r, r.Err
+}
+
+// sequenceAt names the n-th record of a range; it is zero for a duplicate whose
+// position the server no longer remembers.
+func sequenceAt(r *levadav1.AppendedRange, n uint64, shard uint32) seqno.Number {
+	if r.GetFirstOrdinal() == math.MaxUint64 {
+		return seqno.Number{}
+	}
+	return seqno.New(r.GetTimeMs(), r.GetFirstOrdinal()+n, shard)
 }

@@ -2,6 +2,7 @@ package client
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	levadav1 "github.com/levada-stream/levada/api/levada/v1"
@@ -38,6 +39,7 @@ type cursor struct {
 	verify bool // check batches' checksums
 	from   Position
 
+	began bool   // a message was taken
 	known bool   // next is the exact place; before, only from is
 	next  uint64 // ordinal of the next record to deliver
 	floor uint64 // a tail seen on an earlier call: a read must not end below it
@@ -51,8 +53,8 @@ func newCursor(shard uint32, from Position, verify bool) *cursor {
 }
 
 // position returns where to resume.
-func (c *cursor) position(first bool) Position {
-	if c.known && !first {
+func (c *cursor) position() Position {
+	if c.known && c.began {
 		return AtOrdinal(c.next)
 	}
 	return c.from
@@ -71,7 +73,8 @@ func (c *cursor) take(r *levadav1.ReadResponse) (records []Record, gap *Gap, err
 	next, known := c.next, c.known
 	n := 0
 	for _, b := range r.GetBlocks() {
-		n += int(min(b.GetCount(), record.MaxRecords)) // a bound: the count is not checked yet
+		// No record takes less than 8 bytes: the count, not checked yet, cannot ask for much memory.
+		n += int(min(uint64(b.GetCount()), uint64(len(b.GetPayload())/8)))
 	}
 	if n > 0 {
 		records = make([]Record, 0, n)
@@ -79,6 +82,8 @@ func (c *cursor) take(r *levadav1.ReadResponse) (records []Record, gap *Gap, err
 	for _, b := range r.GetBlocks() {
 		start := b.GetFirstOrdinal() + uint64(b.GetSkip())
 		switch {
+		case b.GetFirstOrdinal() > math.MaxInt64:
+			return nil, nil, newError(Corrupt, "shard %d: ordinal %d cannot be", c.shard, b.GetFirstOrdinal())
 		case !known:
 			next, known = start, true
 		case start > next && r.GetFirstOrdinal() >= start && len(records) == 0:
@@ -101,6 +106,7 @@ func (c *cursor) take(r *levadav1.ReadResponse) (records []Record, gap *Gap, err
 			next = first
 		}
 	}
+	c.began = true
 	c.next, c.known, c.tail = next, known, max(c.tail, r.GetTailOrdinal())
 	return records, gap, nil
 }

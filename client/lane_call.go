@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -15,38 +16,47 @@ import (
 // errStalled is the cause of a call that was ended because an acknowledgement was overdue.
 var errStalled = errors.New("the node stopped acknowledging")
 
-// router chooses the node for the next append call. It decides only.
+// router chooses the node for the next call. It decides only.
 //
-// The leader that the map names comes first, then alternately other nodes,
-// which forward, and the leader again: neither a stale map nor a leader out of
-// reach of this client can keep it out.
+// The leader that the map names comes first. When it was the one that failed,
+// another node has a turn, which forwards, and then the leader again: neither a
+// stale map nor a leader out of reach of this client can keep it out.
 type router struct {
 	hint     string // the node to try next, "" if none was named
 	hints    int    // hints followed since something worked
 	failures int    // attempts in a row that came to nothing
+	chosen   string // the last choice
+	avoid    string // the choice that failed last, "" after one that worked
+	turn     int    // turns given to nodes that do not lead
 }
 
-// choose returns the address to call, and whether it may forward.
+// choose returns the address to call, "" if there is none, and whether it may forward.
 func (r *router) choose(sh *shardInfo, seeds []string) (address string, forward bool) {
+	r.chosen, forward = r.pick(sh, seeds)
+	return r.chosen, forward
+}
+
+func (r *router) pick(sh *shardInfo, seeds []string) (address string, forward bool) {
 	if r.hint != "" {
 		address, r.hint = r.hint, ""
 		return address, false
 	}
-	if sh.leaderAddr != "" && r.failures%2 == 0 {
+	if sh.leaderAddr != "" && sh.leaderAddr != r.avoid {
 		return sh.leaderAddr, false
 	}
 	var others []string
 	for _, list := range [][]string{sh.replicas, seeds} {
 		for _, a := range list {
-			if a != sh.leaderAddr && !slices.Contains(others, a) {
+			if a != sh.leaderAddr && a != r.avoid && !slices.Contains(others, a) {
 				others = append(others, a)
 			}
 		}
 	}
 	if len(others) == 0 {
-		return sh.leaderAddr, true
+		return cmp.Or(sh.leaderAddr, r.avoid), true
 	}
-	return others[r.failures/2%len(others)], true
+	r.turn++
+	return others[(r.turn-1)%len(others)], true
 }
 
 // follow takes a hint and reports whether to try it at once.
@@ -59,9 +69,9 @@ func (r *router) follow(hint, from string) bool {
 	return true
 }
 
-func (r *router) failed() { r.failures++ }
+func (r *router) failed() { r.failures, r.avoid = r.failures+1, r.chosen }
 
-func (r *router) worked() { r.failures, r.hints = 0, 0 }
+func (r *router) worked() { r.failures, r.hints, r.avoid = 0, 0, "" }
 
 // appendCall is one append call and the goroutine that receives on it.
 type appendCall struct {

@@ -189,11 +189,9 @@ func (r *ShardReader) run(ctx context.Context) readEnd {
 	var route router
 	var failedAt time.Time
 	var silentSince time.Time // since when no answer has come, zero while they do
-	heard := false
 	for {
-		got, end, err := r.call(ctx, cur, &route, failedAt, !heard)
+		got, end, err := r.call(ctx, cur, &route, failedAt)
 		if got {
-			heard = true
 			wait.reset()
 			route.worked()
 			silentSince = time.Time{}
@@ -211,7 +209,7 @@ func (r *ShardReader) run(ctx context.Context) readEnd {
 		switch silent := now.Sub(silentSince); {
 		case ctx.Err() != nil:
 			return readEnd{err: context.Cause(ctx)}
-		case refusal(err.Kind) && (err.Kind != NotFound || !heard || silent > missingFor),
+		case refusal(err.Kind) && (err.Kind != NotFound || !cur.began || silent > missingFor),
 			r.opts.RetryFor > 0 && silent > r.opts.RetryFor, errors.Is(err, ErrClosed):
 			return readEnd{err: err}
 		}
@@ -230,9 +228,9 @@ func (r *ShardReader) hand(ctx context.Context, it readItem) bool {
 	}
 }
 
-// call makes one read call and hands over what it brings. got says that it
-// brought something; end is the reader's end, if this is it, else err says why the call ended.
-func (r *ShardReader) call(ctx context.Context, cur *cursor, route *router, failedAt time.Time, first bool) (got bool, end *readEnd, _ *Error) {
+// call makes one read call and hands over what it brings. got says that the
+// node is of use; end is the reader's end, if this is it, else err says why the call ended.
+func (r *ShardReader) call(ctx context.Context, cur *cursor, route *router, failedAt time.Time) (got bool, end *readEnd, _ *Error) {
 	address, err := r.address(ctx, route, failedAt)
 	if err != nil {
 		return false, nil, err
@@ -246,7 +244,7 @@ func (r *ShardReader) call(ctx context.Context, cur *cursor, route *router, fail
 	guard := time.AfterFunc(readStall, func() { cancel(errStalled) })
 	defer guard.Stop()
 	stream, apiErr := api.Read(ctx, &levadav1.ReadRequest{
-		Stream: r.stream, Shard: r.shard, From: cur.position(first).proto(), Follow: r.opts.Follow,
+		Stream: r.stream, Shard: r.shard, From: cur.position().proto(), Follow: r.opts.Follow,
 		MaxBytes: uint32(min(r.opts.MaxBytes, messageBytesMax/2)), LocalOnly: r.opts.LocalOnly,
 	})
 	if apiErr != nil {
@@ -270,7 +268,8 @@ func (r *ShardReader) call(ctx context.Context, cur *cursor, route *router, fail
 		if takeErr != nil {
 			return got, nil, asError(takeErr)
 		}
-		got = true
+		// A replica that is behind answers too, and is of no use: go on to another.
+		got = got || len(records) > 0 || cur.complete()
 		it := readItem{records: records, gap: gap, next: cur.next, tail: m.GetTailOrdinal(), behindMs: m.GetMillisBehind()}
 		if !r.hand(ctx, it) {
 			return got, nil, asError(ctx.Err())

@@ -132,7 +132,10 @@ func sendInOrder(ctx context.Context, call pb.Streams_AppendServer, slots <-chan
 func (s *streamsServer) enqueue(ctx context.Context, here *shard, req *pb.AppendRequest, place slot) {
 	id := req.GetId()
 	batch, rest, err := record.Parse(req.GetBatch())
-	if err == nil && len(rest) > 0 {
+	switch {
+	case err != nil:
+		err = fault.InvalidField("batch", "%w", err)
+	case len(rest) > 0:
 		err = fault.InvalidField("batch", "the request holds %d bytes after its batch", len(rest))
 	}
 	if err == nil {
@@ -153,11 +156,12 @@ func (s *streamsServer) enqueue(ctx context.Context, here *shard, req *pb.Append
 // roomWaitMax is how long an append waits for room before the client is told.
 const roomWaitMax = 2 * time.Second
 
-// refusal answers a request that was not taken. The codec's own errors speak of the batch.
+// refusal answers a request that was not taken, or whose outcome is not known:
+// that is what an error without a kind means to the client.
 func (s *streamsServer) refusal(id uint64, err error) *pb.AppendResponse {
 	e := fault.As(err)
 	if e == nil {
-		e = fault.InvalidField("batch", "%w", err)
+		e = fault.New(fault.Unavailable, "%w", err)
 	}
 	return &pb.AppendResponse{Id: id, Error: faultpb.ToProto(s.n.withAddress(e))}
 }

@@ -228,7 +228,9 @@ func (n *Node) openStorage(opened *closers) error {
 		SegmentBytes: int64(s.JournalSegmentBytes), MaxBytes: int64(s.JournalBytesMax), CacheBytes: int64(s.JournalCacheBytes),
 		RequestSnapshot: func(group uint64) { n.host.RequestSnapshot(group) },
 		OnFailure: func(err error) {
-			n.fail(fmt.Errorf("the journal cannot be written; no shard of this node is served any more: %w", err))
+			err = fmt.Errorf("the journal cannot be written; no shard of this node is served any more: %w", err)
+			n.host.Fail(err)
+			n.fail(err)
 		},
 		Logger: n.log.Named("journal"),
 	})

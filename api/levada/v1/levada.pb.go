@@ -351,7 +351,9 @@ type AppendedRange struct {
 	Count        uint32                 `protobuf:"varint,1,opt,name=count,proto3" json:"count,omitempty"`
 	FirstOrdinal uint64                 `protobuf:"varint,2,opt,name=first_ordinal,json=firstOrdinal,proto3" json:"first_ordinal,omitempty"`
 	TimeMs       int64                  `protobuf:"varint,3,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
-	// The records were written before; these are their original positions.
+	// The records were written before; these are their original positions. They
+	// are stored for certain, but positions that lie too far back are not
+	// remembered: then first_ordinal is 2^64-1 and time_ms is 0.
 	Duplicate     bool `protobuf:"varint,4,opt,name=duplicate,proto3" json:"duplicate,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
