@@ -32,6 +32,7 @@ const (
 type groupStatus struct {
 	Running bool   `json:"running"`
 	Leader  bool   `json:"leader"`
+	Settled bool   `json:"settled"` // a leader that has applied what was acknowledged before it led
 	Applied uint64 `json:"applied"`
 	Next    uint64 `json:"next_ordinal"`
 }
@@ -52,7 +53,7 @@ func (n *Node) serveGroupStatus(_ context.Context, _ string, request []byte) ([]
 	if group == meta.MetaGroup {
 		st = groupStatus{Running: true, Leader: n.metaRaft.IsLeader(), Applied: n.metaRaft.AppliedIndex()}
 	} else if s := n.shards.byGroup(group); s != nil {
-		st = groupStatus{Running: true, Leader: s.raft.IsLeader(), Applied: s.raft.AppliedIndex(), Next: s.replica.Tail()}
+		st = groupStatus{Running: true, Leader: s.raft.IsLeader(), Settled: s.leads(), Applied: s.raft.AppliedIndex(), Next: s.replica.Tail()}
 	}
 	return json.Marshal(st)
 }

@@ -36,6 +36,11 @@ func (s *streamsServer) Read(req *pb.ReadRequest, call pb.Streams_ReadServer) er
 	if here == nil {
 		return s.readForward(req, call, sh)
 	}
+	if !req.GetFollow() && !req.GetLocalOnly() {
+		if err := s.n.complete(call.Context(), here); err != nil {
+			return err
+		}
+	}
 	from, err := here.resolve(req.GetFrom(), sh)
 	if err != nil {
 		return err
@@ -76,6 +81,11 @@ func (s *streamsServer) GetRecords(ctx context.Context, req *pb.GetRecordsReques
 		}
 		return resp, nil
 	}
+	if !req.GetLocalOnly() {
+		if err := s.n.complete(ctx, here); err != nil {
+			return nil, err
+		}
+	}
 	from, err := here.resolve(req.GetFrom(), sh)
 	if err != nil {
 		return nil, err
@@ -87,6 +97,45 @@ func (s *streamsServer) GetRecords(ctx context.Context, req *pb.GetRecordsReques
 		resp.FirstOrdinal = here.replica.First()
 	}
 	return resp, err
+}
+
+// leads reports whether this replica leads and has all that was acknowledged.
+func (s *shard) leads() bool {
+	_, term := s.raft.Leader()
+	return s.raft.IsLeader() && s.settled.Load() == term
+}
+
+const (
+	// completeTimeout bounds how long a read waits for its replica to catch up.
+	completeTimeout = 5 * time.Second
+	completePoll    = 5 * time.Millisecond
+)
+
+// complete returns once this replica holds every record that was acknowledged
+// before the call: a reader that asks where the end is must not miss its own
+// writes because a follower, or a leader just elected, has not applied them yet.
+func (n *Node) complete(ctx context.Context, here *shard) error {
+	ctx, cancel := context.WithTimeout(ctx, completeTimeout)
+	defer cancel()
+	tick := time.NewTicker(completePoll)
+	defer tick.Stop()
+	end, known := uint64(0), false
+	for {
+		if here.leads() || (known && here.replica.Tail() >= end) {
+			return nil
+		}
+		if leader, _ := here.raft.Leader(); !known && leader != "" && leader != n.id.NodeID {
+			if st, err := n.groupStatusOf(ctx, leader, here.group); err == nil && st.Settled {
+				end, known = st.Next, true
+				continue
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fault.New(fault.Unavailable, "this replica of %s cannot tell where the end is: it has no leader, or has not caught up; retry or read local only", meta.ShardID(here.number))
+		}
+	}
 }
 
 func readBytes(asked uint32) int {

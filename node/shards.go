@@ -7,6 +7,7 @@ import (
 	"path"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -18,7 +19,7 @@ import (
 	"github.com/levada-stream/levada/wal"
 )
 
-// shard is one replica that runs on this node. Immutable.
+// shard is one replica that runs on this node. Immutable, but for settled.
 type shard struct {
 	stream  *meta.Stream
 	number  uint32
@@ -26,6 +27,9 @@ type shard struct {
 	log     *wal.Log
 	replica *partition.Replica
 	raft    *raftfsm.Group
+	// settled is the last term in which this replica led and had applied
+	// everything that was committed before it did.
+	settled atomic.Uint64
 }
 
 // shardSet runs the replicas that the control state places on this node.
@@ -177,26 +181,45 @@ func (s *shardSet) start(ctx context.Context, p meta.GroupPlan) error {
 			bootstrap = append(bootstrap, raftfsm.Server{ID: id, Voter: true})
 		}
 	}
-	group, err := n.host.StartGroup(raftfsm.GroupOptions{
+	sh := &shard{stream: p.Stream, number: p.Shard.Number, group: p.Group, log: shardLog, replica: replica}
+	sh.raft, err = n.host.StartGroup(raftfsm.GroupOptions{
 		ID: p.Group, FSM: shardFSM{replica}, Bootstrap: bootstrap, Logger: log,
 		OnLeader: func(isLeader bool, term uint64) {
 			replica.LeadershipChanged(isLeader, term)
 			n.wakeReport()
+			if isLeader {
+				s.settle(sh, term)
+			}
 		},
 	})
 	if err != nil {
 		return errors.Join(fmt.Errorf("start raft group: %w", err), shardLog.Abandon())
 	}
-	replica.Attach(shardConsensus{group})
+	replica.Attach(shardConsensus{sh.raft})
 	if len(bootstrap) > 0 && bootstrap[0].ID == n.id.NodeID {
-		group.Campaign(campaignAfter)
+		sh.raft.Campaign(campaignAfter)
 	}
-	sh := &shard{stream: p.Stream, number: p.Shard.Number, group: p.Group, log: shardLog, replica: replica, raft: group}
 	s.mu.Lock()
 	s.running[p.Group] = sh
 	s.mu.Unlock()
 	return nil
 }
+
+// settle waits until a new leader has applied what former leaders acknowledged.
+func (s *shardSet) settle(sh *shard, term uint64) {
+	group := s.n.host.Group(sh.group) // sh.raft is not set yet if this is told while the group starts
+	if group == nil {
+		return
+	}
+	if err := group.Barrier(settleTimeout); err != nil {
+		s.log.Debug("a new leader could not settle", "group", sh.group, "term", term, "error", err)
+		return
+	}
+	sh.settled.Store(term)
+}
+
+// settleTimeout bounds how long a new leader's barrier may wait to be taken.
+const settleTimeout = 5 * time.Second
 
 // campaignAfter is how long the preferred leader of a new group gives the others to start theirs.
 const campaignAfter = 50 * time.Millisecond

@@ -49,6 +49,9 @@ func (g *Group) open(in *instance) (r *raft.Raft, err error) {
 	c := g.host.raftConfig()
 	c.Logger = newRaftLogger(g.logger)
 	c.RestoreCommittedLogs = g.stores.shared != nil
+	if g.stores.shared == nil {
+		c.CommitTimeout = min(c.CommitTimeout, metaCommit)
+	}
 	r, err = raft.NewRaft(c, in.fsm, g.stores.logs, g.stores.stable, g.stores.snapshots, in.trans)
 	if err != nil {
 		return nil, fmt.Errorf("group %d does not open: %w", g.id, err)

@@ -28,6 +28,10 @@ const (
 	// replicas 2,700/s, a fifth of what heartbeats cost.
 	DefaultCommit = 500 * time.Millisecond
 
+	// metaCommit is the same for the meta group, of which there is one and which every node
+	// waits for.
+	metaCommit = 50 * time.Millisecond
+
 	DefaultSnapshotEntries = 4096
 	DefaultSnapshotBytes   = 64 << 20
 	DefaultTrailingLogs    = 256
