@@ -184,7 +184,7 @@ func (f following) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo
 }
 
 func (f following) Info() credentials.ProtocolInfo {
-	return credentials.ProtocolInfo{SecurityProtocol: "tls", ServerName: f.certificates.settings.ServerName}
+	return credentials.ProtocolInfo{SecurityProtocol: "tls"}
 }
 
 func (f following) Clone() credentials.TransportCredentials { return f }

@@ -44,13 +44,12 @@ type latencyReport struct {
 
 // meter counts and times the work of many goroutines.
 type meter struct {
-	mu       sync.Mutex
-	records  uint64
-	bytes    uint64
-	failed   uint64
-	first    error // the first failure
-	latency  *hdrhistogram.Histogram
-	received time.Time // of the last record
+	mu      sync.Mutex
+	records uint64
+	bytes   uint64
+	failed  uint64
+	first   error // the first failure
+	latency *hdrhistogram.Histogram
 }
 
 // latencyMax is the longest latency told apart from longer ones.

@@ -72,23 +72,23 @@ func exitCode(err error) int {
 // advice returns what to do about an error, "" if there is nothing to add.
 func advice(err error) string {
 	var known *client.Error
-	if !errors.As(err, &known) {
-		return ""
+	if !errors.As(err, &known) || strings.Contains(known.Message, "levada ") {
+		return "" // unknown, or the cluster has said it already
 	}
 	switch known.Kind {
 	case client.NotFound:
+		if strings.Contains(known.Message, "shard") {
+			return "list the shards with: levada shard list NAME"
+		}
 		return "list the streams with: levada stream list"
 	case client.Conflict:
 		return "compare with: levada stream describe NAME"
 	case client.Unavailable:
-		return "is the cluster running? name its nodes with --endpoint or LEVADA_ENDPOINT, look at it with: levada cluster status, or start one with: levada dev"
+		return "is the cluster running? name its nodes with --endpoint or LEVADA_ENDPOINT, look at it with: levada cluster status, or start one with: levada dev; does it use TLS? then name the authority with --tls-ca"
 	case client.Throttled:
 		return "the cluster is at its limit: write slower (--rate), or try again"
 	case client.Denied:
 		return "name the certificates to show with --tls-ca, --tls-cert and --tls-key"
-	}
-	if strings.Contains(known.Message, "tls:") {
-		return "does the cluster use TLS? see the --tls flags"
 	}
 	return ""
 }

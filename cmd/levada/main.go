@@ -26,9 +26,3 @@ type environment struct {
 	lookup   func(name string) (string, bool)
 	terminal bool // err is a terminal: progress may be shown there
 }
-
-// env returns an environment variable, "" if it is not set.
-func (e environment) env(name string) string {
-	value, _ := e.lookup(name)
-	return value
-}

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/levada-stream/levada/internal/fault"
+	"github.com/levada-stream/levada/wal/record"
+)
+
+func numbered(n int) string {
+	var text strings.Builder
+	for i := range n {
+		fmt.Fprintf(&text, "line %d\n", i+1)
+	}
+	return text.String()
+}
+
+func sorted(text string) []string {
+	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+	slices.Sort(lines)
+	return lines
+}
+
+func putReportOf(t *testing.T, o outcome) putReport {
+	t.Helper()
+	var r putReport
+	if err := json.Unmarshal([]byte(o.out), &r); err != nil {
+		t.Fatalf("%v in %+v", err, o)
+	}
+	return r
+}
+
+func TestPutThenRead(t *testing.T) {
+	f := newFakeCluster(t)
+	f.create(t, "s", 3)
+	acked := filepath.Join(t.TempDir(), "acked")
+	o := f.command(t.Context(), numbered(1000), "put", "s", "--acked", acked, "-o", "json")
+	r := putReportOf(t, o)
+	if o.code != 0 || r.Lines != 1000 || r.Acknowledged != 1000 || r.Failed != 0 || r.Error != "" {
+		t.Fatalf("put: code %d, %+v, %s", o.code, r, o.err)
+	}
+	o = f.command(t.Context(), "", "read", "s")
+	if diff := cmp.Diff(sorted(numbered(1000)), sorted(o.out)); o.code != 0 || diff != "" {
+		t.Errorf("read, code %d, %s:\n%s", o.code, o.err, diff)
+	}
+
+	// Every line that is reported as acknowledged is where that says.
+	o = f.command(t.Context(), "", "read", "s", "--format", "{{.Shard}}\t{{.Sequence}}\t{{.Data}}")
+	at := map[string]string{}
+	for _, line := range sorted(o.out) {
+		parts := strings.Split(line, "\t")
+		at[parts[0]+"\t"+parts[1]] = parts[2]
+	}
+	text, err := os.ReadFile(acked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := sorted(string(text))
+	for _, line := range lines {
+		number, place, _ := strings.Cut(line, "\t")
+		if at[place] != "line "+number {
+			t.Errorf("line %s is said to be at %s, where %q is", number, place, at[place])
+		}
+	}
+	if len(lines) != 1000 {
+		t.Errorf("%d acknowledgements written", len(lines))
+	}
+}
+
+func TestPutKeepsOrderOfAKey(t *testing.T) {
+	f := newFakeCluster(t)
+	f.create(t, "s", 4)
+	if o := f.command(t.Context(), numbered(500), "put", "s", "--key", "one"); o.code != 0 {
+		t.Fatalf("%+v", o)
+	}
+	if o := f.command(t.Context(), "", "read", "s"); o.out != numbered(500) {
+		t.Errorf("lines of one key came back in another order")
+	}
+}
+
+func TestPutEmptyLines(t *testing.T) {
+	f := newFakeCluster(t)
+	f.create(t, "s", 1)
+	if o := f.command(t.Context(), "a\n\nb", "put", "s"); o.code != 0 {
+		t.Fatalf("%+v", o)
+	}
+	if o := f.command(t.Context(), "a\n\nb\n", "put", "s", "--skip-empty"); o.code != 0 {
+		t.Fatalf("%+v", o)
+	}
+	if o := f.command(t.Context(), "", "read", "s"); o.out != "a\n\nb\na\nb\n" {
+		t.Errorf("read back %q", o.out)
+	}
+}
+
+func TestPutReportsBadLines(t *testing.T) {
+	f := newFakeCluster(t)
+	f.create(t, "s", 1)
+	o := f.command(t.Context(), `{"k":"a"}`+"\nnot json\n{}\n"+`{"k":"b"}`+"\n", "put", "s", "--key-field", "$.k", "-o", "json")
+	r := putReportOf(t, o)
+	if o.code != exitFailed || r.Lines != 4 || r.Acknowledged != 2 || r.Failed != 2 {
+		t.Errorf("code %d, %+v", o.code, r)
+	}
+	for _, want := range []string{"line 2:", "line 3:"} {
+		if !strings.Contains(o.err, want) {
+			t.Errorf("nothing about %s in %q", want, o.err)
+		}
+	}
+}
+
+func TestPutStopsAtAFailureThatLinesShare(t *testing.T) {
+	f := newFakeCluster(t)
+	f.create(t, "s", 1)
+	f.refuse = func(record.Record) error { return fault.New(fault.Denied, "you may not") }
+	o := f.command(t.Context(), numbered(200_000), "put", "s", "-o", "json", "--rate", "20000")
+	r := putReportOf(t, o)
+	if o.code != exitFailed || r.Acknowledged != 0 || r.Failed != r.Lines || r.Lines == 200_000 || !strings.Contains(r.Error, "you may not") {
+		t.Errorf("code %d, %+v", o.code, r)
+	}
+	if n := strings.Count(o.err, "\n"); n > errorsShown+10 {
+		t.Errorf("%d lines of errors", n)
+	}
+}
+
+func TestPutInterrupted(t *testing.T) {
+	f := newFakeCluster(t)
+	f.create(t, "s", 1)
+	ctx, interrupt := context.WithCancel(t.Context())
+	var once sync.Once
+	f.hold = func(<-chan struct{}) { once.Do(interrupt) } // Ctrl-C while the first batch is on its way
+	acked := filepath.Join(t.TempDir(), "acked")
+	var o outcome
+	within(t, "an interrupted put", func() {
+		o = f.command(ctx, numbered(100_000), "put", "s", "-o", "json", "--rate", "1000", "--acked", acked)
+	})
+	r := putReportOf(t, o)
+	if o.code != exitFailed || !r.Interrupted || r.Failed != 0 || r.Acknowledged != r.Lines || r.Lines == 0 || r.Lines == 100_000 {
+		t.Errorf("code %d, %+v, %s", o.code, r, o.err)
+	}
+	text, err := os.ReadFile(acked)
+	if err != nil || uint64(bytes.Count(text, []byte("\n"))) != r.Acknowledged {
+		t.Errorf("%d acknowledgements in the file, %d reported, error %v", bytes.Count(text, []byte("\n")), r.Acknowledged, err)
+	}
+	f.mu.Lock()
+	stored := f.shards["s"][0].next
+	f.mu.Unlock()
+	if stored != r.Acknowledged {
+		t.Errorf("%d records are stored, %d lines reported as acknowledged", stored, r.Acknowledged)
+	}
+}
+
+func TestPutToWhatIsNotThere(t *testing.T) {
+	f := newFakeCluster(t)
+	if o := f.command(t.Context(), "x\n", "put", "nope"); o.code != exitNotFound || !strings.Contains(o.err, "nope") {
+		t.Errorf("%+v", o)
+	}
+	if o := f.command(t.Context(), "", "put", "s", "/does/not/exist"); o.code != exitUsage {
+		t.Errorf("%+v", o)
+	}
+}
+
+func TestBench(t *testing.T) {
+	f := newFakeCluster(t)
+	for _, mode := range [][]string{{}, {"--one"}, {"--rate", "5000"}} {
+		o := f.command(t.Context(), "", append([]string{"bench", "put", "b", "--create", "2", "--count", "301", "--size", "100B", "-o", "json"}, mode...)...)
+		var r benchReport
+		if err := json.Unmarshal([]byte(o.out), &r); err != nil {
+			t.Fatalf("%v: %v in %+v", mode, err, o)
+		}
+		if o.code != 0 || r.Records != 301 || r.Bytes != 30100 || r.Failed != 0 || r.Latency == nil || r.Latency.P50 < 1 || r.Latency.Max < r.Latency.P999 {
+			t.Errorf("%v: code %d, %+v", mode, o.code, r)
+		}
+		if r.Corrected != slices.Contains(mode, "--rate") {
+			t.Errorf("%v: corrected %t", mode, r.Corrected)
+		}
+	}
+	o := f.command(t.Context(), "", "bench", "read", "b", "--readers", "2", "-o", "json")
+	var r benchReport
+	if err := json.Unmarshal([]byte(o.out), &r); err != nil || o.code != 0 || r.Records != 2*3*301 || r.Bytes != 2*3*30100 {
+		t.Errorf("read: %v, %+v", err, o)
+	}
+}
