@@ -61,10 +61,8 @@ func (e *Error) Error() string {
 // Unwrap returns the cause, or nil.
 func (e *Error) Unwrap() error { return e.cause }
 
-var (
-	// ErrClosed reports the use of a closed client, producer or reader.
-	ErrClosed = errors.New("closed")
-)
+// ErrClosed reports the use of a closed client, producer or reader.
+var ErrClosed = errors.New("closed")
 
 func closedError(what string) *Error {
 	return &Error{Kind: Invalid, Message: what + " is closed", cause: ErrClosed}

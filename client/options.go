@@ -102,7 +102,6 @@ func (o options) dialOptions() []grpc.DialOption {
 		grpc.WithInitialConnWindowSize(connectionWindow),
 		grpc.WithReadBufferSize(128 << 10),
 		grpc.WithWriteBufferSize(128 << 10),
-		grpc.WithSharedWriteBuffer(true),
 		// A peer that fell silent is noticed within half a minute.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 20 * time.Second, Timeout: 8 * time.Second}),
 		// A killed node is back within seconds: the usual two minutes would keep it away long after.

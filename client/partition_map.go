@@ -188,13 +188,6 @@ func (c *mapCache) newer(ctx context.Context, stream string, than time.Time) (*p
 	return f.wait(ctx)
 }
 
-// cached returns the map at hand without any call, or nil.
-func (c *mapCache) cached(stream string) *partitionMap {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.entry(stream).current
-}
-
 // close ends the fetches under way and waits for them.
 func (c *mapCache) close() {
 	c.mu.Lock()

@@ -67,15 +67,21 @@ func TestWindowVerdicts(t *testing.T) {
 	}{
 		"refused at the first attempt: only that one fails": {
 			3, (*window).answered,
-			func(w *window, _ time.Time) ([]failure, error) { return w.refused(refusedErr) }, []bool{false}, 3, true,
+			func(w *window, _ time.Time) ([]failure, error) { return w.refused(refusedErr) },
+			[]bool{false},
+			3, true,
 		},
 		"refused after an attempt of unknown outcome: all that were sent are unknown": {
 			3, func(w *window) { w.broken(); w.sending(time.Now()); w.answered() },
-			func(w *window, _ time.Time) ([]failure, error) { return w.refused(refusedErr) }, []bool{true, true, true}, 1, true,
+			func(w *window, _ time.Time) ([]failure, error) { return w.refused(refusedErr) },
+			[]bool{true, true, true},
+			1, true,
 		},
 		"throttled, then refused: the gap was a wall all along": {
 			3, func(w *window) { w.answered(); w.sending(time.Now()); w.answered() },
-			func(w *window, _ time.Time) ([]failure, error) { return w.refused(refusedErr) }, []bool{false}, 3, true,
+			func(w *window, _ time.Time) ([]failure, error) { return w.refused(refusedErr) },
+			[]bool{false},
+			3, true,
 		},
 		"stale with nothing unknown: everything is numbered anew": {
 			2, (*window).answered,
@@ -83,22 +89,30 @@ func TestWindowVerdicts(t *testing.T) {
 		},
 		"stale with an unknown outcome: nothing sent may be sent again": {
 			2, func(w *window) { w.broken(); w.sending(time.Now()); w.answered() },
-			func(w *window, _ time.Time) ([]failure, error) { return w.stale(refusedErr) }, []bool{true, true}, 2, true,
+			func(w *window, _ time.Time) ([]failure, error) { return w.stale(refusedErr) },
+			[]bool{true, true},
+			2, true,
 		},
 		"time is up, never sent": {
 			0, func(*window) {},
-			func(w *window, now time.Time) ([]failure, error) { return w.expire(now.Add(time.Hour), refusedErr) }, []bool{false, false, false, false}, 0, true,
+			func(w *window, now time.Time) ([]failure, error) { return w.expire(now.Add(time.Hour), refusedErr) },
+			[]bool{false, false, false, false},
+			0, true,
 		},
 		"time is up, two sent, two not": {
 			2, (*window).broken,
-			func(w *window, now time.Time) ([]failure, error) { return w.expire(now.Add(time.Hour), refusedErr) }, []bool{true, true, false, false}, 0, true,
+			func(w *window, now time.Time) ([]failure, error) { return w.expire(now.Add(time.Hour), refusedErr) },
+			[]bool{true, true, false, false},
+			0, true,
 		},
 		"half the de-duplication window is up, two sent": {
 			2, (*window).broken,
 			func(w *window, now time.Time) ([]failure, error) {
 				w.retryFor = time.Hour
 				return w.expire(now.Add(8*time.Minute), refusedErr)
-			}, []bool{true, true}, 2, true,
+			},
+			[]bool{true, true},
+			2, true,
 		},
 		"time is not up": {
 			2, (*window).broken,

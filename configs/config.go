@@ -126,8 +126,8 @@ func Defaults() Config {
 			ReadCacheBytes: 64 * MiB, DirectIO: "auto",
 		},
 		Raft: Raft{
-			Heartbeat: Duration(500 * time.Millisecond), Election: Duration(500 * time.Millisecond),
-			LeaderLease: Duration(400 * time.Millisecond), Commit: Duration(time.Second), SnapshotEntries: 8192,
+			Heartbeat: Duration(time.Second), Election: Duration(time.Second),
+			LeaderLease: Duration(500 * time.Millisecond), Commit: Duration(500 * time.Millisecond), SnapshotEntries: 4096,
 		},
 		Limits: Limits{
 			RecordBytesMax: 10 * MiB, BatchBytesMax: 11 * MiB,

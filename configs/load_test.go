@@ -103,7 +103,7 @@ func TestBadFilesNameTheirFault(t *testing.T) {
 		{"gossip key", "cluster:\n  secret_key: c2hvcnQ=\n", "cluster.secret_key"},
 		{"tls without files", "tls:\n  raft: true\n", "tls.cert"},
 		{"tls without authority", "tls:\n  raft: true\n", "tls.ca"},
-		{"lease", "raft:\n  leader_lease: 600ms\n", "raft.leader_lease: 600ms is above raft.heartbeat, 500ms"},
+		{"lease", "raft:\n  leader_lease: 1500ms\n", "raft.leader_lease: 1.5s is above raft.heartbeat, 1s"},
 		{"election", "raft:\n  election: 100ms\n", "raft.election"},
 		{"journal", "storage:\n  journal_segment_bytes: 512MiB\n", "storage.journal_bytes_max"},
 		{"batch", "limits:\n  batch_bytes_max: 1MiB\n", "limits.batch_bytes_max"},

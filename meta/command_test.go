@@ -155,8 +155,17 @@ func withoutVersion(t tester, s *State) string {
 
 func TestNothingBeforeInitCluster(t *testing.T) {
 	var rows []refusal
-	for _, c := range []Command{register(0), SetCluster{}, RemoveNode{ID: "x"}, CreateStream{Name: "s"}, UpdateStream{Name: "s"},
-		DeleteStream{Name: "s"}, ReportLeaders{}, ReplicaStatus{}, SetReplicas{}} {
+	for _, c := range []Command{
+		register(0),
+		SetCluster{},
+		RemoveNode{ID: "x"},
+		CreateStream{Name: "s"},
+		UpdateStream{Name: "s"},
+		DeleteStream{Name: "s"},
+		ReportLeaders{},
+		ReplicaStatus{},
+		SetReplicas{},
+	} {
 		rows = append(rows, refusal{name: c.Type(), c: c, kind: fault.Unavailable})
 	}
 	refuses(t, newBench(t), rows)
@@ -193,8 +202,10 @@ func TestInitAndSetCluster(t *testing.T) {
 func TestRegisterAndRemoveNode(t *testing.T) {
 	b := cluster(t, 2)
 	n, _ := b.state().Node(nodeID(1))
-	want := &Node{ID: "node-01", Name: "n1", Incarnation: 1, Addresses: Addresses{Raft: "10.0.0.1:1"}, Zone: "z1", Roles: []string{"storage"},
-		Labels: map[string]string{"k": "v"}, State: NodeJoined, Registered: 11, Changed: 11}
+	want := &Node{
+		ID: "node-01", Name: "n1", Incarnation: 1, Addresses: Addresses{Raft: "10.0.0.1:1"}, Zone: "z1", Roles: []string{"storage"},
+		Labels: map[string]string{"k": "v"}, State: NodeJoined, Registered: 11, Changed: 11,
+	}
 	if diff := cmp.Diff(want, n); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

@@ -50,7 +50,6 @@ func exampleStore(t tester) *bench {
 	b.must(ReportLeaders{Leaders: []LeaderReport{{1, nodeID(0), 1, ""}, {2, nodeID(1), 1, ""}, {1, nodeID(1), 2, "node died"}}, Time: 301})
 	sh, _ := b.state().ShardByGroup(2)
 	b.must(ReplicaStatus{Statuses: []GroupStatus{{2, nodeID(1), 1, []Member{{nodeID(0), true, 0}, {nodeID(1), true, 4}, {nodeID(3), false, LagUnknown}}, sh.DesiredVersion}}, Time: 302})
-	sh, _ = b.state().ShardByGroup(1)
 	b.must(SetReplicas{Group: 1, Replicas: []NodeID{nodeID(1), nodeID(2), nodeID(3)}, Time: 303})
 	b.must(RemoveNode{ID: nodeID(0), Time: 304})
 	return b

@@ -215,7 +215,7 @@ func TestRestartKeepsConfigurationAndData(t *testing.T) {
 					t.Fatalf("%s: servers %v, %v", id, s, err)
 				}
 			}
-			l = c.leader(9)
+			c.leader(9)
 			c.agree(9, 50)
 			for _, id := range c.ids {
 				if err := c.nodes[id].host.Group(9).Snapshot(); err != nil {

@@ -77,7 +77,7 @@ func decodeAppend(body, from []byte) (*raft.AppendEntriesRequest, error) {
 		return nil, fmt.Errorf("%w: append of %d bytes", ErrFrame, len(body))
 	}
 	r := &raft.AppendEntriesRequest{
-		RPCHeader: rpcHeader(from), Leader: from,
+		RPCHeader: rpcHeader(from),
 		Term: le.Uint64(body), PrevLogEntry: le.Uint64(body[8:]), PrevLogTerm: le.Uint64(body[16:]),
 		LeaderCommitIndex: le.Uint64(body[24:]),
 	}
@@ -184,7 +184,7 @@ func decodeVote(body, from []byte) (*raft.RequestVoteRequest, error) {
 		return nil, fmt.Errorf("%w: vote of %d bytes", ErrFrame, len(body))
 	}
 	return &raft.RequestVoteRequest{
-		RPCHeader: rpcHeader(from), Candidate: from, Term: binary.LittleEndian.Uint64(body),
+		RPCHeader: rpcHeader(from), Term: binary.LittleEndian.Uint64(body),
 		LastLogIndex: binary.LittleEndian.Uint64(body[8:]), LastLogTerm: binary.LittleEndian.Uint64(body[16:]),
 		LeadershipTransfer: body[24] != 0,
 	}, nil
@@ -234,7 +234,7 @@ func decodeInstall(body, from []byte) (*raft.InstallSnapshotRequest, error) {
 	}
 	le := binary.LittleEndian
 	r := &raft.InstallSnapshotRequest{
-		RPCHeader: rpcHeader(from), Leader: from, Term: le.Uint64(body),
+		RPCHeader: rpcHeader(from), Term: le.Uint64(body),
 		LastLogIndex: le.Uint64(body[8:]), LastLogTerm: le.Uint64(body[16:]),
 		ConfigurationIndex: le.Uint64(body[24:]), Size: int64(le.Uint64(body[32:])),
 	}
@@ -282,5 +282,5 @@ func boolByte(b bool) byte {
 
 // decodeHeartbeat decodes a body whose length parseHeader checked.
 func decodeHeartbeat(body, from []byte) *raft.AppendEntriesRequest {
-	return &raft.AppendEntriesRequest{RPCHeader: rpcHeader(from), Leader: from, Term: binary.LittleEndian.Uint64(body)}
+	return &raft.AppendEntriesRequest{RPCHeader: rpcHeader(from), Term: binary.LittleEndian.Uint64(body)}
 }

@@ -19,7 +19,7 @@ var peerID = []byte("peer")
 func sampleAppend() *raft.AppendEntriesRequest {
 	c := raft.EncodeConfiguration(raft.Configuration{Servers: []raft.Server{{ID: "n1", Address: "n1"}}})
 	return &raft.AppendEntriesRequest{
-		RPCHeader: rpcHeader(peerID), Leader: peerID, Term: 7, PrevLogEntry: 41, PrevLogTerm: 6, LeaderCommitIndex: 40,
+		RPCHeader: rpcHeader(peerID), Term: 7, PrevLogEntry: 41, PrevLogTerm: 6, LeaderCommitIndex: 40,
 		Entries: []*raft.Log{
 			{Index: 42, Term: 7, Type: raft.LogCommand, Data: []byte("data"), Extensions: []byte("ext"), AppendedAt: time.Unix(0, 123456789)},
 			{Index: 43, Term: 7, Type: raft.LogNoop},
