@@ -11,7 +11,7 @@ CONCURRENT := ./wal/... ./journal/... ./partition/... ./raftfsm/... ./meta/... .
 FUZZTIME      ?= 5s
 CHAOS_SECONDS ?= 60
 
-.PHONY: all build test race fuzz lint chaos generate licences
+.PHONY: all build test race fuzz lint mutations chaos generate licences
 
 all: lint build test
 
@@ -38,6 +38,10 @@ lint:
 	go -C tests/bench vet ./...
 	go run $(STATICCHECK) ./...
 	@.ci/licences | diff -u THIRD_PARTY_LICENSES - >/dev/null || { echo "THIRD_PARTY_LICENSES is not current: make licences"; exit 1; }
+
+# Break the program on purpose; a named test has to notice each fault.
+mutations:
+	go run ./tests/mutation
 
 chaos:
 	go test ./tests/chaos -run TestChaos -count=1 -timeout 10m -chaos.seconds=$(CHAOS_SECONDS)

@@ -1,0 +1,167 @@
+// Command mutation breaks the program on purpose and checks that a named test
+// notices: each row of the table removes one thing that durability, order or
+// uniqueness rests on. A test that still passes with the row applied proves
+// nothing, and the command fails.
+//
+// The sources are not touched: the change is given to the Go tool as an overlay.
+//
+//	go run ./tests/mutation            # all rows
+//	go run ./tests/mutation NAME...    # some
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// mutation is one deliberate fault and the test that has to fail with it.
+type mutation struct {
+	name     string
+	file     string // path from the module's root
+	old, new string // old must occur exactly once
+	pkg      string
+	test     string
+}
+
+var table = []mutation{
+	{
+		name: "acknowledge-before-commit", file: "partition/propose.go",
+		old: "	result, err := p.future.Wait()\n",
+		new: "	var result any = make([]AppendResult, len(p.batches))\n	var err error\n",
+		pkg: "./partition", test: "TestLossOfLeadershipTellsWrittenFromUnknown",
+	},
+	{
+		name: "skip-journal-sync", file: "journal/writer.go",
+		old: "	if err := j.head.file.Sync(); err != nil {\n		return 0, fmt.Errorf(\"sync round",
+		new: "	if err := error(nil); err != nil {\n		return 0, fmt.Errorf(\"sync round",
+		pkg: "./journal", test: "TestAcknowledgedSurvivesCrash",
+	},
+	{
+		name: "drop-deduplication", file: "partition/state.go",
+		old: "	if b.Producer().IsZero() {\n		s.appendNew(b, o, result)\n		return\n	}\n	p := s.producers",
+		new: "	if true {\n		s.appendNew(b, o, result)\n		return\n	}\n	p := s.producers",
+		pkg: "./partition", test: "TestDuplicateAcknowledgedOnce",
+	},
+	{
+		name: "accept-sequence-gaps", file: "partition/state.go",
+		old: "case first > highest+1 && !s.closed:",
+		new: "case false && first > highest+1 && !s.closed:",
+		pkg: "./partition", test: "TestRefusals",
+	},
+	{
+		name: "snapshot-without-flush", file: "partition/apply.go",
+		old: "	if err := s.r.log.Flush(s.r.life, s.upTo); err != nil {",
+		new: "	if err := error(nil); err != nil {",
+		pkg: "./partition", test: "TestAcknowledgedSurvivesCrashes",
+	},
+	{
+		name: "shard-log-without-sync", file: "wal/log_write.go",
+		old: "	if err := t.f.Sync(); err != nil {\n		return err\n	}\n	l.w.synced()\n	if !t.named {",
+		new: "	if err := error(nil); err != nil {\n		return err\n	}\n	l.w.synced()\n	if !t.named {",
+		pkg: "./wal", test: "TestCrashAnywhere",
+	},
+	{
+		name: "overtake-a-failed-entry", file: "partition/propose.go",
+		old: "		if p.refusal == nil && err != nil {\n",
+		new: "		if false && p.refusal == nil && err != nil {\n",
+		pkg: "./partition", test: "TestQueueFailsWithTheEntryBeforeIt",
+	},
+	{
+		name: "vote-without-pre-vote", file: "raftfsm/group_run.go",
+		old: "	c := g.host.raftConfig()\n",
+		new: "	c := g.host.raftConfig()\n	c.PreVoteDisabled = true\n",
+		pkg: "./raftfsm", test: "TestPreVoteIsActive",
+	},
+}
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "mutation:", err)
+		os.Exit(1)
+	}
+}
+
+func run(names []string) error {
+	dir, err := os.MkdirTemp("", "levada-mutation-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	survived, ran := 0, 0
+	for _, m := range table {
+		if len(names) > 0 && !slices.Contains(names, m.name) {
+			continue
+		}
+		ran++
+		start := time.Now()
+		if err := m.check(dir); err != nil {
+			survived++
+			fmt.Printf("SURVIVED  %-28s %s %s: %v\n", m.name, m.pkg, m.test, err)
+			continue
+		}
+		fmt.Printf("caught    %-28s by %s %s in %.1f s\n", m.name, m.pkg, m.test, time.Since(start).Seconds())
+	}
+	fmt.Printf("%d mutations, %d caught, %d survived\n", ran, ran-survived, survived)
+	if survived > 0 || ran == 0 {
+		return errors.New("not every mutation was caught")
+	}
+	return nil
+}
+
+// check returns nil if the test passes without the mutation and fails with it.
+func (m mutation) check(dir string) error {
+	source, err := os.ReadFile(m.file)
+	if err != nil {
+		return err
+	}
+	if n := strings.Count(string(source), m.old); n != 1 {
+		return fmt.Errorf("the text to change occurs %d times in %s, want once: the table is out of date", n, m.file)
+	}
+	if out, err := m.runTest(""); err != nil {
+		return fmt.Errorf("the test fails without the mutation: %w\n%s", err, out)
+	}
+	mutant := filepath.Join(dir, m.name+".go")
+	if err := os.WriteFile(mutant, []byte(strings.Replace(string(source), m.old, m.new, 1)), 0o600); err != nil {
+		return err
+	}
+	absolute, err := filepath.Abs(m.file)
+	if err != nil {
+		return err
+	}
+	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{absolute: mutant}})
+	if err != nil {
+		return err
+	}
+	overlayFile := filepath.Join(dir, m.name+".json")
+	if err := os.WriteFile(overlayFile, overlay, 0o600); err != nil {
+		return err
+	}
+	out, err := m.runTest(overlayFile)
+	switch {
+	case err == nil:
+		return errors.New("the test passes with the mutation")
+	case !strings.Contains(out, "--- FAIL: "+m.test) && !strings.Contains(out, "panic: "):
+		return fmt.Errorf("the test did not run with the mutation:\n%s", out)
+	}
+	return nil
+}
+
+// runTest runs the test, with an overlay if one is named, and returns its output.
+func (m mutation) runTest(overlay string) (string, error) {
+	args := []string{"test", "-count=1", "-timeout=3m", "-run", "^" + m.test + "$"}
+	if overlay != "" {
+		args = append(args, "-overlay", overlay, "-vet=off")
+	}
+	out, err := exec.Command("go", append(args, m.pkg)...).CombinedOutput()
+	if err == nil && strings.Contains(string(out), "no tests to run") {
+		return string(out), fmt.Errorf("there is no test %s", m.test)
+	}
+	return string(out), err
+}
