@@ -27,7 +27,7 @@ type Entry struct {
 // Options of a journal. The zero value is usable.
 type Options struct {
 	SegmentBytes  int64 // size of a segment file; 0 means 64 MiB; rounded up to 4 KiB. Entries are limited to half of it.
-	SpareSegments int   // written files to keep for reuse; 0 means 4
+	SpareSegments int   // freed files to keep for reuse; 0 means half of what MaxBytes holds
 	MaxBytes      int64 // from here on the oldest segment is freed whatever it holds; 0 means 1 GiB; soft
 	CacheBytes    int64 // newest entries kept in memory; 0 means 64 MiB; negative means none
 
@@ -87,14 +87,13 @@ type Journal struct {
 }
 
 const (
-	defaultSegmentBytes  = 64 << 20
-	defaultSpareSegments = 4
-	defaultMaxBytes      = 1 << 30
-	defaultCacheBytes    = 64 << 20
-	segmentBytesMin      = 16 * pageSize
-	segmentBytesMax      = 1 << 30
-	roundBytesMax        = 8 << 20
-	askMax               = 1024
+	defaultSegmentBytes = 64 << 20
+	defaultMaxBytes     = 1 << 30
+	defaultCacheBytes   = 64 << 20
+	segmentBytesMin     = 16 * pageSize
+	segmentBytesMax     = 1 << 30
+	roundBytesMax       = 8 << 20
+	askMax              = 1024
 )
 
 func (o Options) withDefaults() Options {
@@ -102,11 +101,11 @@ func (o Options) withDefaults() Options {
 		o.SegmentBytes = defaultSegmentBytes
 	}
 	o.SegmentBytes = min(max(pad(o.SegmentBytes), segmentBytesMin), segmentBytesMax)
-	if o.SpareSegments == 0 {
-		o.SpareSegments = defaultSpareSegments
-	}
 	if o.MaxBytes == 0 {
 		o.MaxBytes = defaultMaxBytes
+	}
+	if o.SpareSegments == 0 {
+		o.SpareSegments = int(max(o.MaxBytes/o.SegmentBytes/2, 2))
 	}
 	if o.CacheBytes == 0 {
 		o.CacheBytes = defaultCacheBytes

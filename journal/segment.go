@@ -85,7 +85,7 @@ type spares struct {
 	fs   vfs.FS
 	dir  string
 	size int64
-	want int // how many to keep
+	most int // how many to keep of those that come back
 
 	making chan struct{} // holds a token while one is made
 	signal chan struct{} // wakes the goroutine that makes them; capacity 1: one wake is enough
@@ -95,8 +95,8 @@ type spares struct {
 	next  uint64   // number in the next name; guarded by mu
 }
 
-func newSpares(fs vfs.FS, dir string, size int64, want int) *spares {
-	return &spares{fs: fs, dir: dir, size: size, want: want, making: make(chan struct{}, 1), signal: make(chan struct{}, 1)}
+func newSpares(fs vfs.FS, dir string, size int64, most int) *spares {
+	return &spares{fs: fs, dir: dir, size: size, most: most, making: make(chan struct{}, 1), signal: make(chan struct{}, 1)}
 }
 
 // adopt takes over a file found at open, which must be of the right size.
@@ -107,8 +107,10 @@ func (s *spares) adopt(name string, number uint64) {
 	s.next = max(s.next, number+1)
 }
 
-// run keeps the wanted number of spares until quit is closed. A failure here harms
-// nobody yet: whoever needs a file makes one, and fails if that fails.
+// run keeps one spare ready until quit is closed. It makes no more ahead: in a
+// steady state as many files come back as are taken, and writing zeros beside
+// the journal's own writes would only take the disk from them. A failure here
+// harms nobody yet: whoever needs a file makes one, and fails if that fails.
 func (s *spares) run(quit <-chan struct{}, warn func(error)) {
 	for {
 		select {
@@ -116,7 +118,7 @@ func (s *spares) run(quit <-chan struct{}, warn func(error)) {
 			return
 		case <-s.signal:
 		}
-		for s.count() < s.want {
+		for s.count() == 0 {
 			select {
 			case <-quit:
 				return
@@ -221,7 +223,7 @@ func (s *spares) fill(name string) error {
 
 // giveBack makes a segment file a spare, or removes it if there are enough, durably.
 func (s *spares) giveBack(name string, size int64) error {
-	if size != s.size || s.count() >= s.want {
+	if size != s.size || s.count() >= s.most {
 		if err := s.fs.Remove(path.Join(s.dir, name)); err != nil {
 			return err
 		}
