@@ -314,7 +314,7 @@ func (c *testCluster) agree(group uint64, atLeast int) []string {
 			}
 			l := n.machines[group].list()
 			lists[id] = l
-			if first == nil {
+			if len(lists) == 1 {
 				first = l
 			}
 			same = same && slices.Equal(first, l)
