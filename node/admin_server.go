@@ -284,7 +284,10 @@ func (n *Node) nodesToProto(state *meta.State, out *pb.GetClusterResponse) map[s
 		p := &pb.Node{
 			Id: node.ID, Name: node.Name, State: string(node.State), GrpcAddress: node.Addresses.GRPC, HttpAddress: node.Addresses.HTTP,
 			RaftAddress: node.Addresses.Raft, Zone: node.Zone, Roles: node.Roles, DiskClass: node.DiskClass,
-			MetaVoter: slices.Contains(voters, node.ID), Version: Version,
+			MetaVoter: slices.Contains(voters, node.ID),
+		}
+		if node.ID == n.nodeID {
+			p.Version = Version // others' are theirs to tell
 		}
 		if node.State == meta.NodeJoined {
 			p.State = "alive"

@@ -70,8 +70,8 @@ func (n *Node) shardOf(stream string, number uint32) (*meta.Shard, error) {
 
 // notLeader names the node to go to, if one is known.
 func (n *Node) notLeader(sh *meta.Shard) *fault.Error {
-	e := fault.New(fault.NotLeader, "node %s does not lead %s", n.id.Name, sh.ID())
-	if leader := n.leaderOf(sh); leader != n.id.NodeID {
+	e := fault.New(fault.NotLeader, "node %s does not lead %s", n.name, sh.ID())
+	if leader := n.leaderOf(sh); leader != n.nodeID {
 		e.LeaderNode = leader
 		if node, ok := n.metaStore.State().Node(leader); ok {
 			e.LeaderAddr = node.Addresses.GRPC

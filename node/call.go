@@ -98,7 +98,7 @@ func (n *Node) fetch(ctx context.Context, group, from uint64, most int) ([]byte,
 	peers := slices.Concat([]string{sh.Leader}, sh.Desired, sh.Initial)
 	var last error = fault.New(fault.Unavailable, "no other replica of group %d is known", group)
 	for i, peer := range peers {
-		if peer == "" || peer == n.id.NodeID || slices.Contains(peers[:i], peer) {
+		if peer == "" || peer == n.nodeID || slices.Contains(peers[:i], peer) {
 			continue
 		}
 		b, err := n.callPeer(ctx, peer, callFetch, request)

@@ -16,7 +16,7 @@ import (
 // openConsensus starts the Raft transport, the host of the groups and the meta group.
 func (n *Node) openConsensus(p *ports, opened *closers) error {
 	transport, err := raftfsm.NewTransport(raftfsm.TransportOptions{
-		NodeID: n.id.NodeID, ClusterID: n.clusterID, Listener: p.raft, Dial: p.dialRaft, Resolve: n.raftAddress,
+		NodeID: n.nodeID, ClusterID: n.clusterID, Listener: p.raft, Dial: p.dialRaft, Resolve: n.raftAddress,
 		Logger: n.log.Named("transport"),
 	})
 	if err != nil {
@@ -26,7 +26,7 @@ func (n *Node) openConsensus(p *ports, opened *closers) error {
 	opened.add(transport.Close)
 	r := n.cfg.Raft
 	n.host, err = raftfsm.NewHost(raftfsm.HostOptions{
-		NodeID: n.id.NodeID, Journal: n.journal, FS: n.fs, Dir: n.cfg.Node.DataDir, Transport: transport, Logger: n.log.Named("raft"),
+		NodeID: n.nodeID, Journal: n.journal, FS: n.fs, Dir: n.cfg.Node.DataDir, Transport: transport, Logger: n.log.Named("raft"),
 		Timing:          raftfsm.Timing{Heartbeat: r.Heartbeat.Std(), Election: r.Election.Std(), Commit: r.Commit.Std(), LeaderLease: r.LeaderLease.Std()},
 		SnapshotEntries: uint64(r.SnapshotEntries),
 		OnFailure:       n.fail,
@@ -78,7 +78,7 @@ func (n *Node) openMembership(opened *closers) error {
 		return err
 	}
 	o := membership.Options{
-		NodeID: n.id.NodeID, Name: n.id.Name, ClusterName: n.cfg.Cluster.Name, BindAddr: host, BindPort: port,
+		NodeID: n.nodeID, Name: n.name, ClusterName: n.cfg.Cluster.Name, BindAddr: host, BindPort: port,
 		Seeds: n.cfg.Seeds, SecretKey: key, Meta: n.gossipMeta(), Logger: n.log,
 	}
 	if told := n.cfg.Advertise.Gossip; told != "" {

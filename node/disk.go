@@ -48,6 +48,30 @@ func (d *diskGuard) look(context.Context) {
 	}
 }
 
+// diskDuty measures, and while the disk is nearly full hands the shards that
+// this node leads to replicas whose disk is not: their streams go on there.
+func (n *Node) diskDuty(ctx context.Context) {
+	n.disk.look(ctx)
+	if !n.disk.full.Load() {
+		return
+	}
+	hints := n.hints()
+	for _, sh := range n.shards.all() {
+		if ctx.Err() != nil || !sh.raft.IsLeader() {
+			continue
+		}
+		for _, m := range membersIn(sh.raft) {
+			if h := hints[m.Node]; m.Node == n.nodeID || !m.Voter || !h.Alive || h.Full {
+				continue
+			}
+			if err := sh.raft.TransferLeadership(m.Node); err != nil {
+				n.log.Warn("cannot hand over a shard while the disk is full", "group", sh.group, "to", m.Node, "error", err)
+			}
+			break
+		}
+	}
+}
+
 // refusal returns the error for an append, nil while there is room.
 func (d *diskGuard) refusal() error {
 	if !d.full.Load() {

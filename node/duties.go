@@ -54,8 +54,10 @@ func (n *Node) planDuty(ctx context.Context) {
 		n.log.Warn("cannot list the groups on disk", "error", err)
 		return
 	}
-	plan := meta.Plan(n.metaStore.State(), n.id.NodeID, local)
+	state := n.metaStore.State()
+	plan := meta.Plan(state, n.nodeID, local)
 	n.plan.Store(&plan)
+	n.planned.Store(state.Version())
 	n.shards.reconcile(ctx, plan)
 }
 
@@ -88,7 +90,7 @@ func (n *Node) followState(ctx context.Context) {
 // checkMembership stops a node that the cluster has given up: it must not come
 // back as if nothing had been.
 func (n *Node) checkMembership() error {
-	node, ok := n.metaStore.State().Node(n.id.NodeID)
+	node, ok := n.metaStore.State().Node(n.nodeID)
 	if !ok || node.State == meta.NodeJoined {
 		return nil
 	}
@@ -105,7 +107,7 @@ func (n *Node) reportDuty(ctx context.Context) {
 	var statuses []meta.GroupStatus
 	for _, sh := range n.shards.all() {
 		leader, term := sh.raft.Leader()
-		if leader != n.id.NodeID || !sh.raft.IsLeader() {
+		if leader != n.nodeID || !sh.raft.IsLeader() {
 			continue
 		}
 		record, ok := state.ShardByGroup(sh.group)
@@ -190,7 +192,7 @@ func (n *Node) stepMembership(ctx context.Context, g *raftfsm.Group, group uint6
 	for i := range members {
 		members[i].Lag = n.lagOf(ctx, members[i].Node, group, last)
 	}
-	step := meta.ReconcileMembership(n.id.NodeID, desired, members)
+	step := meta.ReconcileMembership(n.nodeID, desired, members)
 	var err error
 	switch step.Kind {
 	case meta.StepAddLearner:
@@ -223,7 +225,7 @@ func sortedIDs(ids []string) []string {
 
 // lagOf asks a member how many entries it is behind.
 func (n *Node) lagOf(ctx context.Context, id string, group, last uint64) uint64 {
-	if id == n.id.NodeID {
+	if id == n.nodeID {
 		return 0
 	}
 	ctx, cancel := context.WithTimeout(ctx, dutyCallTimeout)

@@ -63,7 +63,7 @@ func (n *Node) found(ctx context.Context) error {
 	said := false
 	for n.metaStore.State().Version() == 0 && !n.metaRaft.HasState() && !clusterSeen(n.seen()) {
 		ids := foundersOf(n.seen(), n.cfg.Cluster.ExpectNodes)
-		if len(ids) > 0 && ids[0] == n.id.NodeID {
+		if len(ids) > 0 && ids[0] == n.nodeID {
 			err := n.foundWith(ctx, ids)
 			if err == nil {
 				break
@@ -83,7 +83,7 @@ func (n *Node) found(ctx context.Context) error {
 }
 
 func (n *Node) foundWith(ctx context.Context, ids []string) error {
-	f := founding{Cluster: n.cfg.Cluster.Name, Founder: n.id.NodeID, Members: ids}
+	f := founding{Cluster: n.cfg.Cluster.Name, Founder: n.nodeID, Members: ids}
 	request, err := json.Marshal(f)
 	if err != nil {
 		return err
@@ -127,15 +127,15 @@ func (n *Node) agree(f founding) error {
 	defer n.idMu.Unlock()
 	switch {
 	case n.id.ClusterID != "" || n.metaStore.State().Version() > 0 || n.metaRaft.HasState():
-		return fault.New(fault.Conflict, "node %s is part of a cluster already", n.id.Name)
+		return fault.New(fault.Conflict, "node %s is part of a cluster already", n.name)
 	case f.Cluster != n.cfg.Cluster.Name:
-		return fault.New(fault.Conflict, "node %s is configured for cluster %q, not %q", n.id.Name, n.cfg.Cluster.Name, f.Cluster)
-	case !slices.Contains(f.Members, n.id.NodeID):
-		return fault.New(fault.Invalid, "node %s is not among the founders", n.id.Name)
+		return fault.New(fault.Conflict, "node %s is configured for cluster %q, not %q", n.name, n.cfg.Cluster.Name, f.Cluster)
+	case !slices.Contains(f.Members, n.nodeID):
+		return fault.New(fault.Invalid, "node %s is not among the founders", n.name)
 	case n.id.Founder == f.Founder:
 		return nil
 	case n.id.Founder != "" && !n.founderGone():
-		return fault.New(fault.Conflict, "node %s has agreed to another founder, %s (%s); start that node", n.id.Name, n.id.FounderName, n.id.Founder)
+		return fault.New(fault.Conflict, "node %s has agreed to another founder, %s (%s); start that node", n.name, n.id.FounderName, n.id.Founder)
 	}
 	id := n.id
 	id.Founder = f.Founder
@@ -198,7 +198,7 @@ func (n *Node) register(ctx context.Context) error {
 		}
 	}
 	return n.propose(ctx, &meta.RegisterNode{
-		ID: n.id.NodeID, Name: n.id.Name, Incarnation: n.id.Incarnation, Time: now, Addresses: n.addresses,
+		ID: n.nodeID, Name: n.name, Incarnation: n.incarnation, Time: now, Addresses: n.addresses,
 		Zone: n.cfg.Node.Zone, Roles: n.cfg.Node.Roles, Labels: n.cfg.Node.Labels, DiskClass: n.cfg.Node.DiskClass,
 	})
 }

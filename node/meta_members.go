@@ -15,13 +15,20 @@ func (n *Node) stepMetaMembership(ctx context.Context) {
 	if err != nil {
 		return
 	}
+	state := n.metaStore.State()
 	joined := map[string]bool{}
-	for _, node := range n.metaStore.State().Nodes() {
+	for _, node := range state.Nodes() {
 		if node.State == meta.NodeJoined {
 			joined[node.ID] = true
 		}
 	}
-	if len(joined) == 0 || !joined[n.id.NodeID] {
+	for _, s := range servers {
+		// A founder that has not registered yet is as good as joined.
+		if _, known := state.Node(s.ID); !known {
+			joined[s.ID] = true
+		}
+	}
+	if len(joined) == 0 || !joined[n.nodeID] {
 		return
 	}
 	voters, actual, absent := metaVoters(servers, joined)

@@ -55,10 +55,16 @@ type Node struct {
 	disk      *diskGuard
 	plan      atomic.Pointer[[]meta.GroupPlan]
 	reportNow chan struct{} // capacity 1: a wake-up, not a count
+	started   time.Time
 	joined    atomic.Bool
+	joinedAt  atomic.Uint64 // version of the control state that holds this start's registration
+	planned   atomic.Uint64 // version of the control state that plan is of
+
+	nodeID, name string
+	incarnation  uint64
 
 	idMu sync.Mutex
-	id   identity // NodeID and Name never change; the rest is guarded by idMu
+	id   identity // guarded by idMu
 
 	failMu  sync.Mutex
 	failErr error // the first failure
@@ -75,7 +81,7 @@ func Run(ctx context.Context, cfg configs.Config, log hclog.Logger, ready func(I
 	}
 	n := &Node{
 		cfg: cfg, log: log.With("node", name), fs: vfs.OS(), now: time.Now,
-		metaStore: meta.NewStore(), reportNow: make(chan struct{}, 1),
+		started: time.Now(), metaStore: meta.NewStore(), reportNow: make(chan struct{}, 1),
 		budget: partition.NewBudget(int64(cfg.Limits.AppendBytesInFlightMax)),
 	}
 	var lock io.Closer
@@ -83,6 +89,7 @@ func Run(ctx context.Context, cfg configs.Config, log hclog.Logger, ready func(I
 		return err
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
+	n.nodeID, n.name, n.incarnation = n.id.NodeID, n.id.Name, n.id.Incarnation
 	ctx, n.stop = context.WithCancelCause(ctx)
 	defer n.stop(nil)
 	return n.run(ctx, ready)
@@ -124,7 +131,7 @@ func (n *Node) run(ctx context.Context, ready func(Info)) (err error) {
 	n.serveAdmin(ports, registry, &opened)
 	n.serveAPI(ports, &opened)
 	opened.add(func() error { n.stop(nil); return nil })
-	n.log.Info("node is up", "id", n.id.NodeID, "grpc", n.addresses.GRPC, "raft", n.addresses.Raft, "gossip", n.addresses.Gossip, "http", n.addresses.HTTP)
+	n.log.Info("node is up", "id", n.nodeID, "grpc", n.addresses.GRPC, "raft", n.addresses.Raft, "gossip", n.addresses.Gossip, "http", n.addresses.HTTP)
 
 	work.Go(func() { n.followState(ctx) })
 	if err := n.found(ctx); err != nil {
@@ -134,6 +141,7 @@ func (n *Node) run(ctx context.Context, ready func(Info)) (err error) {
 	if err := n.join(ctx); err != nil {
 		return n.reason(ctx, err)
 	}
+	n.joinedAt.Store(n.metaStore.State().Version())
 	n.joined.Store(true)
 	if err := n.awaitReady(ctx); err != nil {
 		return n.reason(ctx, err)
@@ -172,7 +180,7 @@ func (n *Node) failure() error {
 }
 
 func (n *Node) info() Info {
-	return Info{Name: n.id.Name, NodeID: n.id.NodeID, GRPC: n.addresses.GRPC, HTTP: n.addresses.HTTP, Raft: n.addresses.Raft, Gossip: n.addresses.Gossip}
+	return Info{Name: n.name, NodeID: n.nodeID, GRPC: n.addresses.GRPC, HTTP: n.addresses.HTTP, Raft: n.addresses.Raft, Gossip: n.addresses.Gossip}
 }
 
 func (n *Node) startDuties(ctx context.Context, work *sync.WaitGroup) {
@@ -180,7 +188,7 @@ func (n *Node) startDuties(ctx context.Context, work *sync.WaitGroup) {
 	work.Go(func() { every(ctx, leadEvery, nil, n.memberDuty) })
 	work.Go(func() { every(ctx, metaEvery, nil, n.metaDuty) })
 	work.Go(func() { every(ctx, retentionEvery, nil, n.retentionDuty) })
-	work.Go(func() { every(ctx, diskEvery, nil, n.disk.look) })
+	work.Go(func() { every(ctx, diskEvery, nil, n.diskDuty) })
 }
 
 // notReady says why the node does not serve yet, "" if it does.
@@ -190,6 +198,9 @@ func (n *Node) notReady() string {
 	}
 	if !n.joined.Load() {
 		return "not registered with a cluster yet"
+	}
+	if n.planned.Load() < n.joinedAt.Load() {
+		return "the control state is not carried out yet"
 	}
 	if plan := n.plan.Load(); plan != nil {
 		if count, why := n.shards.pending(*plan); why != nil {

@@ -38,7 +38,7 @@ func (n *Node) propose(ctx context.Context, command meta.Command) error {
 // proposeOnce tries the leader this node knows of, then every node gossip knows.
 func (n *Node) proposeOnce(ctx context.Context, command []byte) (uint64, error) {
 	if n.metaRaft.IsLeader() {
-		b, err := n.servePropose(ctx, n.id.NodeID, command)
+		b, err := n.servePropose(ctx, n.nodeID, command)
 		if err != nil {
 			return 0, err
 		}
@@ -55,7 +55,7 @@ func (n *Node) proposeOnce(ctx context.Context, command []byte) (uint64, error) 
 	}
 	var last error = fault.New(fault.Unavailable, "no other node is known yet")
 	for _, peer := range peers {
-		if peer == "" || peer == n.id.NodeID {
+		if peer == "" || peer == n.nodeID {
 			continue
 		}
 		b, err := n.transport.Call(ctx, peer, callPropose, command)
@@ -107,7 +107,7 @@ func (n *Node) proposeHere(command []byte) (uint64, error) {
 func (n *Node) servePropose(_ context.Context, _ string, request []byte) ([]byte, error) {
 	if !n.metaRaft.IsLeader() {
 		leader, _ := n.metaRaft.Leader()
-		e := fault.New(fault.NotLeader, "node %s does not lead the meta group", n.id.Name)
+		e := fault.New(fault.NotLeader, "node %s does not lead the meta group", n.name)
 		e.LeaderNode = leader
 		return nil, e
 	}

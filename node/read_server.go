@@ -29,7 +29,7 @@ const (
 
 // Read pushes a shard's records until the tail or, following, until the caller leaves.
 func (s *streamsServer) Read(req *pb.ReadRequest, call pb.Streams_ReadServer) error {
-	sh, here, err := s.n.readable(req.GetStream(), req.GetShard(), req.GetLocalOnly())
+	sh, here, err := s.n.readable(req.GetStream(), req.GetShard(), req.GetLocalOnly() || req.GetNoForward())
 	if err != nil {
 		return err
 	}
@@ -65,7 +65,7 @@ func (s *streamsServer) Read(req *pb.ReadRequest, call pb.Streams_ReadServer) er
 
 // GetRecords answers one page.
 func (s *streamsServer) GetRecords(ctx context.Context, req *pb.GetRecordsRequest) (*pb.ReadResponse, error) {
-	sh, here, err := s.n.readable(req.GetStream(), req.GetShard(), req.GetLocalOnly())
+	sh, here, err := s.n.readable(req.GetStream(), req.GetShard(), req.GetLocalOnly() || req.GetNoForward())
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +74,7 @@ func (s *streamsServer) GetRecords(ctx context.Context, req *pb.GetRecordsReques
 		if err != nil {
 			return nil, err
 		}
-		req.LocalOnly = true
+		req.NoForward = true
 		resp, err := pb.NewStreamsClient(conn).GetRecords(ctx, req)
 		if err != nil {
 			return nil, faultpb.FromStatus(err)
@@ -124,7 +124,7 @@ func (n *Node) complete(ctx context.Context, here *shard) error {
 		if here.leads() || (known && here.replica.Tail() >= end) {
 			return nil
 		}
-		if leader, _ := here.raft.Leader(); !known && leader != "" && leader != n.id.NodeID {
+		if leader, _ := here.raft.Leader(); !known && leader != "" && leader != n.nodeID {
 			if st, err := n.groupStatusOf(ctx, leader, here.group); err == nil && st.Settled {
 				end, known = st.Next, true
 				continue
@@ -146,14 +146,14 @@ func readBytes(asked uint32) int {
 }
 
 // readable finds a shard and its replica here, nil if it has to be read elsewhere.
-func (n *Node) readable(stream string, number uint32, localOnly bool) (*meta.Shard, *shard, error) {
+func (n *Node) readable(stream string, number uint32, hereOnly bool) (*meta.Shard, *shard, error) {
 	sh, err := n.shardOf(stream, number)
 	if err != nil {
 		return nil, nil, err
 	}
 	here := n.shards.byGroup(sh.Group)
-	if here == nil && localOnly {
-		return nil, nil, fault.New(fault.Unavailable, "node %s has no running replica of %s", n.id.Name, sh.ID())
+	if here == nil && hereOnly {
+		return nil, nil, fault.New(fault.Unavailable, "node %s has no running replica of %s", n.name, sh.ID())
 	}
 	return sh, here, nil
 }
@@ -164,7 +164,7 @@ func (n *Node) replicaConn(sh *meta.Shard) (*grpc.ClientConn, error) {
 	alive := n.aliveNodes()
 	var err error = fault.New(fault.Unavailable, "no node with a replica of %s can be reached", sh.ID())
 	for _, id := range slices.Concat([]string{n.leaderOf(sh)}, sh.Desired) {
-		if id == n.id.NodeID || !alive[id] {
+		if id == n.nodeID || !alive[id] {
 			continue
 		}
 		if node, ok := state.Node(id); ok {
@@ -183,7 +183,7 @@ func (s *streamsServer) readForward(req *pb.ReadRequest, call pb.Streams_ReadSer
 	if err != nil {
 		return err
 	}
-	req.LocalOnly = true
+	req.NoForward = true
 	onward, err := pb.NewStreamsClient(conn).Read(call.Context(), req)
 	if err != nil {
 		return faultpb.FromStatus(err)

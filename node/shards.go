@@ -196,7 +196,7 @@ func (s *shardSet) start(ctx context.Context, p meta.GroupPlan) error {
 		return errors.Join(fmt.Errorf("start raft group: %w", err), shardLog.Abandon())
 	}
 	replica.Attach(shardConsensus{sh.raft})
-	if len(bootstrap) > 0 && bootstrap[0].ID == n.id.NodeID {
+	if len(bootstrap) > 0 && bootstrap[0].ID == n.nodeID {
 		sh.raft.Campaign(campaignAfter)
 	}
 	s.mu.Lock()

@@ -135,7 +135,7 @@ func (t *Transport) serveCall(ctx context.Context, from string, service uint8, r
 	f := t.handlers[service]
 	t.mu.RUnlock()
 	if f == nil {
-		return nil, fault.New(fault.NotFound, "service %d is not offered by this node", service)
+		return nil, fault.New(fault.Unavailable, "service %d is not offered by this node, or not yet", service)
 	}
 	answer, err := f(ctx, from, request)
 	if err != nil && ctx.Err() != nil && fault.As(err) == nil {

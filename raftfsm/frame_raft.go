@@ -78,7 +78,7 @@ func decodeAppend(body, from []byte) (*raft.AppendEntriesRequest, error) {
 	}
 	r := &raft.AppendEntriesRequest{
 		RPCHeader: rpcHeader(from),
-		Term: le.Uint64(body), PrevLogEntry: le.Uint64(body[8:]), PrevLogTerm: le.Uint64(body[16:]),
+		Term:      le.Uint64(body), PrevLogEntry: le.Uint64(body[8:]), PrevLogTerm: le.Uint64(body[16:]),
 		LeaderCommitIndex: le.Uint64(body[24:]),
 	}
 	count := le.Uint64(body[32:])

@@ -572,8 +572,10 @@ type ReadRequest struct {
 	Follow bool                   `protobuf:"varint,4,opt,name=follow,proto3" json:"follow,omitempty"`
 	// Per message, 0 = 1 MiB; at least one block is always sent.
 	MaxBytes uint32 `protobuf:"varint,5,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`
-	// Answer only from the replica of this very node: an error if it has none.
-	LocalOnly     bool `protobuf:"varint,6,opt,name=local_only,json=localOnly,proto3" json:"local_only,omitempty"`
+	// Answer only from the replica of this very node, as far as it is: an error if it has none.
+	LocalOnly bool `protobuf:"varint,6,opt,name=local_only,json=localOnly,proto3" json:"local_only,omitempty"`
+	// Do not pass the call on to another node: an error if this one has no replica.
+	NoForward     bool `protobuf:"varint,7,opt,name=no_forward,json=noForward,proto3" json:"no_forward,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -650,6 +652,13 @@ func (x *ReadRequest) GetLocalOnly() bool {
 	return false
 }
 
+func (x *ReadRequest) GetNoForward() bool {
+	if x != nil {
+		return x.NoForward
+	}
+	return false
+}
+
 type GetRecordsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Stream        string                 `protobuf:"bytes,1,opt,name=stream,proto3" json:"stream,omitempty"`
@@ -658,6 +667,7 @@ type GetRecordsRequest struct {
 	MaxBytes      uint32                 `protobuf:"varint,4,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`
 	WaitMs        uint32                 `protobuf:"varint,5,opt,name=wait_ms,json=waitMs,proto3" json:"wait_ms,omitempty"`
 	LocalOnly     bool                   `protobuf:"varint,6,opt,name=local_only,json=localOnly,proto3" json:"local_only,omitempty"`
+	NoForward     bool                   `protobuf:"varint,7,opt,name=no_forward,json=noForward,proto3" json:"no_forward,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -730,6 +740,13 @@ func (x *GetRecordsRequest) GetWaitMs() uint32 {
 func (x *GetRecordsRequest) GetLocalOnly() bool {
 	if x != nil {
 		return x.LocalOnly
+	}
+	return false
+}
+
+func (x *GetRecordsRequest) GetNoForward() bool {
+	if x != nil {
+		return x.NoForward
 	}
 	return false
 }
@@ -2371,7 +2388,7 @@ const file_levada_v1_levada_proto_rawDesc = "" +
 	"at_time_ms\x18\x05 \x01(\x03H\x00R\batTimeMs\x12\x1f\n" +
 	"\n" +
 	"at_ordinal\x18\x06 \x01(\x04H\x00R\tatOrdinalB\x04\n" +
-	"\x02at\"\xb8\x01\n" +
+	"\x02at\"\xd7\x01\n" +
 	"\vReadRequest\x12\x16\n" +
 	"\x06stream\x18\x01 \x01(\tR\x06stream\x12\x14\n" +
 	"\x05shard\x18\x02 \x01(\rR\x05shard\x12'\n" +
@@ -2379,7 +2396,9 @@ const file_levada_v1_levada_proto_rawDesc = "" +
 	"\x06follow\x18\x04 \x01(\bR\x06follow\x12\x1b\n" +
 	"\tmax_bytes\x18\x05 \x01(\rR\bmaxBytes\x12\x1d\n" +
 	"\n" +
-	"local_only\x18\x06 \x01(\bR\tlocalOnly\"\xbf\x01\n" +
+	"local_only\x18\x06 \x01(\bR\tlocalOnly\x12\x1d\n" +
+	"\n" +
+	"no_forward\x18\a \x01(\bR\tnoForward\"\xde\x01\n" +
 	"\x11GetRecordsRequest\x12\x16\n" +
 	"\x06stream\x18\x01 \x01(\tR\x06stream\x12\x14\n" +
 	"\x05shard\x18\x02 \x01(\rR\x05shard\x12'\n" +
@@ -2387,7 +2406,9 @@ const file_levada_v1_levada_proto_rawDesc = "" +
 	"\tmax_bytes\x18\x04 \x01(\rR\bmaxBytes\x12\x17\n" +
 	"\await_ms\x18\x05 \x01(\rR\x06waitMs\x12\x1d\n" +
 	"\n" +
-	"local_only\x18\x06 \x01(\bR\tlocalOnly\"\x86\x02\n" +
+	"local_only\x18\x06 \x01(\bR\tlocalOnly\x12\x1d\n" +
+	"\n" +
+	"no_forward\x18\a \x01(\bR\tnoForward\"\x86\x02\n" +
 	"\fReadResponse\x12(\n" +
 	"\x06blocks\x18\x01 \x03(\v2\x10.levada.v1.BlockR\x06blocks\x12!\n" +
 	"\fnext_ordinal\x18\x02 \x01(\x04R\vnextOrdinal\x12!\n" +

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+)
+
+// report is the results file.
+type report struct {
+	Machine    machine          `json:"machine"`
+	Arguments  []string         `json:"arguments"`
+	Levada     string           `json:"levada"`
+	NATS       string           `json:"nats,omitempty"`
+	Throughput []throughput     `json:"p1,omitempty"`
+	Tuning     []tuned          `json:"p1_tuning,omitempty"`
+	Latency    []latency        `json:"p3,omitempty"`
+	Idle       []idle           `json:"p9,omitempty"`
+	Failover   *failoverSummary `json:"p13,omitempty"`
+}
+
+func (r *report) write(path string) error {
+	text, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, append(text, '\n'), 0o644)
+}
+
+// print writes the tables, in Markdown, ready for a page.
+func (r *report) print(w io.Writer) {
+	m := r.Machine
+	fmt.Fprintf(w, "%s · %s, %d cores, %d MiB · Linux %s · %s · %s · load average before %s\n", m.Time, m.CPU, m.Cores, m.MemoryMiB, m.Kernel, m.FileSystem, m.Go, m.LoadBefore)
+	fmt.Fprintf(w, "Levada: %s · NATS: %s · arguments: %s\n", r.Levada, r.NATS, strings.Join(r.Arguments, " "))
+	if len(r.Throughput) > 0 {
+		r.printThroughput(w)
+	}
+	if len(r.Latency) > 0 {
+		r.printLatency(w)
+	}
+	if len(r.Idle) > 0 {
+		r.printIdle(w)
+	}
+	if r.Failover != nil {
+		r.Failover.print(w)
+	}
+}
+
+// table writes rows of cells in Markdown, aligned.
+func table(w io.Writer, rows [][]string) {
+	t := tabwriter.NewWriter(w, 0, 0, 1, ' ', 0)
+	for i, row := range rows {
+		fmt.Fprintf(t, "| %s\t|\n", strings.Join(row, "\t| "))
+		if i == 0 {
+			fmt.Fprintf(t, "|%s\n", strings.Repeat("---\t|", len(row)))
+		}
+	}
+	_ = t.Flush() // the terminal's errors are nobody's business
+}
+
+// median returns the middle value, the mean of the two middle ones if there are two.
+func median(values []float64) float64 {
+	if len(values) == 0 {
+		return 0
+	}
+	v := slices.Sorted(slices.Values(values))
+	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
+}
+
+// quantile returns the smallest value that a share q of all does not exceed.
+func quantile(values []float64, q float64) float64 {
+	if len(values) == 0 {
+		return 0
+	}
+	v := slices.Sorted(slices.Values(values))
+	return v[min(len(v)-1, int(q*float64(len(v))))]
+}
+
+// column extracts a figure of each element.
+func column[T any](all []T, of func(T) float64) []float64 {
+	var out []float64
+	for _, x := range all {
+		out = append(out, of(x))
+	}
+	return out
+}
+
+func number(v float64, digits int) string { return strconv.FormatFloat(v, 'f', digits, 64) }
+
+func mebibytes(bytes int64) string { return number(float64(bytes)/(1<<20), 0) }
+
+// counts reads a list of numbers such as "1,16".
+func counts(list string) ([]int, error) {
+	var out []int
+	for text := range strings.SplitSeq(list, ",") {
+		n, err := strconv.Atoi(strings.TrimSpace(text))
+		if err != nil || n < 1 {
+			return nil, fmt.Errorf("%q is no list of numbers", list)
+		}
+		out = append(out, n)
+	}
+	return out, nil
+}

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+const (
+	nodes       = 3
+	recordBytes = 1024 // of a record's data
+	startMax    = 60 * time.Second
+	pollEvery   = 50 * time.Millisecond
+)
+
+// system is something to measure, with its settings.
+type system struct {
+	name string
+	// settings says what differs from its defaults with so many shards, for the report.
+	settings func(shards int) string
+	// prewarm asks for a volume of writes before the first measurement.
+	prewarm bool
+	start   func(ctx context.Context, b *bench, dir string) (cluster, error)
+}
+
+// cluster is a running system.
+type cluster interface {
+	// processes returns the servers' processes, running or not.
+	processes() []*process
+	// stop ends what this process runs for the cluster; not the servers.
+	stop()
+	// writer creates what n shards are in the system, 3 replicas each, and
+	// returns what writes to them.
+	writer(ctx context.Context, shards int) (writer, error)
+}
+
+// writer writes to the shards of a cluster.
+type writer interface {
+	// flood appends records of recordBytes to all shards as fast as the system
+	// takes them, until ctx ends, and adds those acknowledged to acked. It returns when
+	// nothing is outstanding any more.
+	flood(ctx context.Context, acked *atomic.Int64) error
+	// one appends one record and returns when it is acknowledged.
+	one(ctx context.Context) error
+	close()
+}
+
+// bench is what all measurements of a run share.
+type bench struct {
+	options  options
+	dir      string // holds binaries, configurations, data and logs
+	levada   string // path of the binary
+	nats     string
+	launcher *launcher
+	report   report
+}
+
+// with runs f on a fresh cluster of the system, and then ends its processes and deletes its files.
+func (b *bench) with(ctx context.Context, s system, f func(ctx context.Context, c cluster) error) (err error) {
+	dir := filepath.Join(b.dir, s.name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	c, err := s.start(ctx, b, dir)
+	defer func() {
+		if c == nil {
+			return
+		}
+		if err != nil && ctx.Err() == nil {
+			for _, p := range c.processes() {
+				b.say("--- end of the log of %s\n%s", p.name, p.logEnd())
+			}
+		}
+		c.stop()
+		// Stopping in order would flush what is about to be deleted.
+		var errs []error
+		for _, p := range c.processes() {
+			errs = append(errs, p.kill())
+		}
+		err = errors.Join(append(errs, err, os.RemoveAll(dir))...)
+		syscall.Sync() // so that the next in turn does not pay for this one's pages
+	}()
+	if err != nil {
+		return err
+	}
+	return f(ctx, c)
+}
+
+// say tells the user what is going on.
+func (b *bench) say(format string, arguments ...any) {
+	fmt.Fprintf(os.Stderr, format+"\n", arguments...)
+}
+
+// port returns the address of a port of this run; each node has ten.
+func (b *bench) address(node, i int) string {
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(b.options.basePort+10*node+i))
+}
+
+// await calls check until it returns nil, and fails with its last error when
+// max has passed, or with that of the context.
+func await(ctx context.Context, max time.Duration, check func(ctx context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, max)
+	defer cancel()
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		err := check(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("after %v: %w", max, err)
+		case <-tick.C:
+		}
+	}
+}
+
+// pause waits, unless ctx ends before.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

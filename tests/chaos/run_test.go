@@ -1,0 +1,249 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	levadav1 "github.com/levada-stream/levada/api/levada/v1"
+	"github.com/levada-stream/levada/internal/hashkey"
+	"github.com/levada-stream/levada/tests/internal/cluster"
+	"github.com/levada-stream/levada/tests/internal/history"
+)
+
+// run is one run of the chaos test. Its fields are set before anything works on it.
+type run struct {
+	t       *testing.T
+	cluster *cluster.Cluster
+	started time.Time
+	seed    uint64
+	streams []*stream
+}
+
+// now is the time since the run began, from the monotonic clock.
+func (r *run) now() time.Duration { return time.Since(r.started) }
+
+// note writes a line of the run's story, shown when the test fails.
+func (r *run) note(format string, args ...any) {
+	r.t.Logf("%8.3fs %s", r.now().Seconds(), fmt.Sprintf(format, args...))
+}
+
+// random returns a generator of its own for one purpose of the run.
+func (r *run) random(purpose uint64) *rand.Rand { return rand.New(rand.NewPCG(r.seed, purpose)) }
+
+// stream is one stream under load, and what is known about it.
+type stream struct {
+	name     string
+	shards   uint32
+	replicas int
+	keys     []uint32   // numbers of the keys in use; they reach every shard
+	byShard  [][]uint32 // the same keys by shard
+
+	sessions atomic.Uint32  // producer numbers given out
+	lastSent []atomic.Int64 // per shard: the latest sending time of an acknowledged record, in ns of the run
+
+	mu         sync.Mutex
+	writes     []history.Write
+	readers    []history.Reader
+	violations []history.Violation
+}
+
+// keysPerShard is the least number of keys that a shard has.
+const keysPerShard = 3
+
+func newStream(name string, shards uint32, replicas int) *stream {
+	s := &stream{
+		name: name, shards: shards, replicas: replicas,
+		byShard: make([][]uint32, shards), lastSent: make([]atomic.Int64, shards),
+	}
+	ranges := hashkey.SplitEven(int(shards))
+	for poorest := 0; poorest < keysPerShard; {
+		key := uint32(len(s.keys))
+		s.keys = append(s.keys, key)
+		hash := hashkey.FromPartitionKey([]byte(history.KeyText(key)))
+		poorest = len(s.keys)
+		for i, r := range ranges {
+			if r.Contains(hash) {
+				s.byShard[i] = append(s.byShard[i], key)
+			}
+			poorest = min(poorest, len(s.byShard[i]))
+		}
+	}
+	return s
+}
+
+// create creates the stream in the cluster. It keeps everything that is
+// written: retention is not what this test is about.
+func (s *stream) create(ctx context.Context, c *cluster.Cluster) error {
+	return c.CreateStream(ctx, s.name, &levadav1.StreamSettings{
+		Shards: s.shards, Replicas: uint32(s.replicas), RetentionMs: (24 * time.Hour).Milliseconds(),
+	})
+}
+
+// acked notes that a record sent at the given time is stored in a shard.
+func (s *stream) acked(shard uint32, sent time.Duration) {
+	if shard >= s.shards {
+		return // the checker will say so
+	}
+	for last := &s.lastSent[shard]; ; {
+		old := last.Load()
+		if int64(sent) <= old || last.CompareAndSwap(old, int64(sent)) {
+			return
+		}
+	}
+}
+
+// record adds what a producer session did.
+func (s *stream) record(writes []history.Write) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.writes = append(s.writes, writes...)
+}
+
+// violationsMax bounds the violations that a stream keeps of those seen during the run.
+const violationsMax = 20
+
+// violated adds a violation that was seen at once.
+func (s *stream) violated(invariant, format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.violations) == violationsMax {
+		return
+	}
+	s.violations = append(s.violations, history.Violation{Invariant: invariant, Detail: "stream " + s.name + ": " + fmt.Sprintf(format, args...)})
+}
+
+// ledBy returns the shards that a node leads, by stream; nil if nobody says.
+func (r *run) ledBy(ctx context.Context, node *cluster.Node) map[string][]uint32 {
+	state, err := r.cluster.State(ctx)
+	if err != nil {
+		return nil
+	}
+	led := map[string][]uint32{}
+	for _, s := range r.streams {
+		shards, err := r.shardsOf(ctx, s)
+		if err != nil {
+			return nil
+		}
+		for _, shard := range shards {
+			if r.cluster.ByID(state, shard.GetLeaderNode()) == node {
+				led[s.name] = append(led[s.name], shard.GetNumber())
+			}
+		}
+	}
+	return led
+}
+
+// shardsOf returns a stream's partition map as the first node that answers sees it.
+func (r *run) shardsOf(ctx context.Context, s *stream) ([]*levadav1.Shard, error) {
+	err := fmt.Errorf("no node is running")
+	for _, node := range r.cluster.Nodes {
+		if !node.Running() {
+			continue
+		}
+		shards, e := node.Shards(ctx, s.name)
+		if e == nil {
+			return shards, nil
+		}
+		err = e
+	}
+	return nil, err
+}
+
+// healthyNow reports whether all nodes run and the cluster says that it is healthy.
+func (r *run) healthyNow(ctx context.Context) bool {
+	for _, node := range r.cluster.Nodes {
+		if !node.Running() {
+			return false
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
+	defer cancel()
+	return r.cluster.AwaitHealthy(ctx) == nil
+}
+
+// awaitWrites waits until each shard in led has acknowledged a record that was
+// sent after the given time, or ctx ends.
+func (r *run) awaitWrites(ctx context.Context, led map[string][]uint32, after time.Duration) {
+	_ = cluster.Await(ctx, func(context.Context) error { // CheckStalls judges what was not reached
+		for _, s := range r.streams {
+			for _, shard := range led[s.name] {
+				if s.lastSent[shard].Load() < int64(after) {
+					return fmt.Errorf("stream %s shard %d takes no writes", s.name, shard)
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// awaitCaughtUp waits until every replica that the partition map names answers for
+// itself and has at least what the furthest one had when the wait began.
+func (r *run) awaitCaughtUp(ctx context.Context) error {
+	goals := map[string]uint64{}
+	return cluster.Await(ctx, func(ctx context.Context) error {
+		state, err := r.cluster.State(ctx)
+		if err != nil {
+			return err
+		}
+		for _, s := range r.streams {
+			shards, err := r.shardsOf(ctx, s)
+			if err != nil {
+				return err
+			}
+			for _, shard := range shards {
+				tails, err := r.tails(ctx, state, s, shard)
+				if err != nil {
+					return err
+				}
+				goal, known := goals[shard.GetId()+s.name]
+				for _, tail := range tails {
+					if !known {
+						goal = max(goal, tail)
+					}
+				}
+				goals[shard.GetId()+s.name] = goal
+				for node, tail := range tails {
+					if tail < goal {
+						return fmt.Errorf("stream %s shard %d on %s is at %d of %d", s.name, shard.GetNumber(), node, tail, goal)
+					}
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// tails asks every replica of a shard for its own tail. It is an error if one
+// does not answer or if there are fewer replicas than there should be.
+func (r *run) tails(ctx context.Context, state *levadav1.GetClusterResponse, s *stream, shard *levadav1.Shard) (map[string]uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	out := map[string]uint64{}
+	for _, replica := range shard.GetReplicas() {
+		node := r.cluster.ByID(state, replica.GetNode())
+		if node == nil {
+			return out, fmt.Errorf("stream %s shard %d is on node %s (%s), which is not there", s.name, shard.GetNumber(), replica.GetNode(), replica.GetNodeName())
+		}
+		streams, err := node.Streams()
+		if err != nil {
+			return out, err
+		}
+		page, err := streams.GetRecords(ctx, &levadav1.GetRecordsRequest{
+			Stream: s.name, Shard: shard.GetNumber(), LocalOnly: true,
+			From: &levadav1.Position{At: &levadav1.Position_Latest{Latest: true}},
+		})
+		if err != nil {
+			return out, fmt.Errorf("stream %s shard %d on %s: %w", s.name, shard.GetNumber(), node.Name, err)
+		}
+		out[node.Name] = page.GetTailOrdinal()
+	}
+	if len(out) != s.replicas {
+		return out, fmt.Errorf("stream %s shard %d has %d replicas instead of %d", s.name, shard.GetNumber(), len(out), s.replicas)
+	}
+	return out, nil
+}
