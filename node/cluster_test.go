@@ -247,4 +247,24 @@ func TestSingleNodeCluster(t *testing.T) {
 	if st.GetSettings().GetReplicas() != 1 || !strings.Contains(st.GetDurability(), "one replica") {
 		t.Errorf("a stream on one node says %d replicas, %q", st.GetSettings().GetReplicas(), st.GetDurability())
 	}
+	large := client.Record{PartitionKey: "large", Data: make([]byte, 3<<19)}
+	if _, err := c.Put(ctx, "s", large); !client.IsTooLarge(err) {
+		t.Errorf("a record of 1.5 MiB into a stream of 1 MiB: %v, want too large", err)
+	}
+	most := uint32(2 << 20)
+	if _, err := c.UpdateStream(ctx, "s", client.StreamChange{MaxRecordBytes: &most}); err != nil {
+		t.Fatal(err)
+	}
+	for ctx.Err() == nil { // the node carries a change out shortly after it is known
+		if _, err = c.Put(ctx, "s", large); err == nil {
+			break
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
+	if err != nil {
+		t.Errorf("after the limit was raised: %v", err)
+	}
 }

@@ -102,7 +102,8 @@ func (s *shardSet) reconcile(ctx context.Context, plan []meta.GroupPlan) {
 			continue
 		}
 		s.mu.Lock()
-		due := !s.busy[p.Group] && (p.Action == meta.ActionDelete || s.running[p.Group] == nil)
+		running := s.running[p.Group]
+		due := !s.busy[p.Group] && (p.Action == meta.ActionDelete || running == nil)
 		if due {
 			s.busy[p.Group] = true
 			s.wg.Add(1)
@@ -110,6 +111,8 @@ func (s *shardSet) reconcile(ctx context.Context, plan []meta.GroupPlan) {
 		s.mu.Unlock()
 		if due {
 			go s.carryOut(ctx, p)
+		} else if running != nil && p.Action != meta.ActionDelete {
+			running.replica.SetRecordBytesMax(int(p.Stream.Settings.MaxRecordBytes))
 		}
 	}
 }

@@ -144,7 +144,7 @@ func (r *Replica) validate(b record.Batch) error {
 	if len(b) > record.MaxBatchBytes {
 		return fault.TooLargeField("batch", record.MaxBatchBytes, "batch has %d bytes, at most %d are allowed", len(b), record.MaxBatchBytes)
 	}
-	n, limit := 0, r.opts.Limits.RecordBytesMax
+	n, limit := 0, int(r.recordMax.Load())
 	routed := !b.Pinned() && !r.whole
 	for i, rec := range b.Records() {
 		n++

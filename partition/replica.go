@@ -38,6 +38,7 @@ type Replica struct {
 	prepared bool // the log is at the state's position
 
 	counters  counters
+	recordMax atomic.Int64 // bytes of key and data of one record
 	consensus atomic.Pointer[Consensus]
 	failure   atomic.Pointer[fault.Error] // set once
 
@@ -61,9 +62,14 @@ type Replica struct {
 func NewReplica(o Options) *Replica {
 	o = o.withDefaults()
 	r := &Replica{opts: o, log: o.Log, whole: o.Range == hashkey.Full, state: NewState(o.Rules)}
+	r.recordMax.Store(int64(o.Limits.RecordBytesMax))
 	r.life, r.endLife = context.WithCancel(context.Background())
 	return r
 }
+
+// SetRecordBytesMax changes the limit of key and data of one record, for what
+// is appended from now on.
+func (r *Replica) SetRecordBytesMax(n int) { r.recordMax.Store(int64(n)) }
 
 // Attach gives the replica the group it proposes to. Until then it refuses
 // appends as not the leader. Raft may call Apply and Restore before.

@@ -94,7 +94,7 @@ func TestCallsOverTCP(t *testing.T) {
 		if f := fault.As(err); f == nil || f.Kind != fault.TooLarge || f.Field != "key" || f.Limit != 256 {
 			t.Errorf("fault from %s: %v", to, err)
 		}
-		if _, err := a.Call(ctx, to, 9, nil); fault.KindOf(err) != fault.NotFound {
+		if _, err := a.Call(ctx, to, 9, nil); fault.KindOf(err) != fault.Unavailable {
 			t.Errorf("unknown service of %s: %v", to, err)
 		}
 	}

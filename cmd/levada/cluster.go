@@ -121,13 +121,17 @@ func viewCluster(c *levadav1.GetClusterResponse) clusterView {
 	name := nodeNames(c)
 	v := clusterView{
 		ID: c.GetClusterId(), Name: c.GetClusterName(), Healthy: c.GetHealthy(), Problems: append([]string{}, c.GetProblems()...),
-		MetaLeader: name(c.GetMetaLeader()), Version: c.GetVersion(), Nodes: len(c.GetNodes()),
+		MetaLeader: name(c.GetMetaLeader()), Version: c.GetVersion(),
 		Streams: c.GetStreams(), Shards: c.GetShards(), ShardsWithoutLeader: c.GetShardsWithoutLeader(), Failovers: []failoverView{},
 	}
 	for _, n := range c.GetNodes() {
-		if n.GetState() == "alive" {
+		switch n.GetState() {
+		case "replaced", "removed": // no longer part of the cluster
+			continue
+		case "alive":
 			v.NodesAlive++
 		}
+		v.Nodes++
 	}
 	for _, f := range c.GetFailovers() {
 		v.Failovers = append(v.Failovers, failoverView{
