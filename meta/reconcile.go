@@ -36,9 +36,13 @@ const PromoteLagMax = 64
 // ReconcileMembership returns the next step from a group's committed membership
 // to the desired one, for the leader self to take. Call it again after each step.
 //
-// Newcomers come in one at a time, as learners first; a voter leaves only when
-// every desired replica is a voter, so the group never has fewer voters than
-// the smaller of what it had and what is desired. Learners nobody wants leave
+// Newcomers come in one at a time, as learners first; a voter that can be
+// reached leaves only when every desired replica is a voter, so the group never
+// has fewer living voters than the smaller of what it had and what is desired.
+// A voter nobody wants that cannot be reached leaves as soon as a learner is
+// ready to take its place, and before that one votes: if the learner voted
+// first, the lost voter would still count towards the majority, and losing the
+// newcomer too would leave the group without one. Learners nobody wants leave
 // at once. Of the voters to leave, the one furthest behind goes first.
 func ReconcileMembership(self NodeID, desired []NodeID, actual []Member) Step {
 	if len(desired) == 0 {
@@ -59,6 +63,11 @@ func ReconcileMembership(self NodeID, desired []NodeID, actual []Member) Step {
 	}
 	if learner != nil {
 		if learner.Lag <= PromoteLagMax {
+			for _, m := range extra {
+				if m.Lag == LagUnknown && m.Node != self {
+					return Step{StepRemove, m.Node}
+				}
+			}
 			return Step{StepPromote, learner.Node}
 		}
 		return Step{Kind: StepNone}

@@ -37,13 +37,25 @@ func (m natsMode) String() string {
 func natsModes(shards int) []natsMode {
 	if shards == 1 {
 		return []natsMode{
-			{"async", 1, 512}, {"async", 1, 2048}, {"async", 1, 8000}, {"async", 4, 1000},
-			{"atomic", 4, 250}, {"atomic", 16, 500}, {"fast", 1, 500}, {"fast", 4, 500},
+			{"async", 1, 512},
+			{"async", 1, 2048},
+			{"async", 1, 8000},
+			{"async", 4, 1000},
+			{"atomic", 4, 250},
+			{"atomic", 16, 500},
+			{"fast", 1, 500},
+			{"fast", 4, 500},
 		}
 	}
 	return []natsMode{
-		{"async", 1, 64}, {"async", 1, 256}, {"async", 1, 1024}, {"async", 1, 4096},
-		{"atomic", 1, 250}, {"atomic", 4, 250}, {"fast", 1, 200}, {"fast", 1, 1000},
+		{"async", 1, 64},
+		{"async", 1, 256},
+		{"async", 1, 1024},
+		{"async", 1, 4096},
+		{"atomic", 1, 250},
+		{"atomic", 4, 250},
+		{"fast", 1, 200},
+		{"fast", 1, 1000},
 	}
 }
 
