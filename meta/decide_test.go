@@ -345,6 +345,27 @@ func take(t *rapid.T, step Step, members []Member, self NodeID) []Member {
 	return members
 }
 
+func TestComplete(t *testing.T) {
+	member := func(id NodeID, voter bool) Member { return Member{Node: id, Voter: voter} }
+	for _, c := range []struct {
+		name    string
+		desired []NodeID
+		members []Member
+		want    bool
+	}{
+		{"nothing reported", []NodeID{"a"}, nil, false},
+		{"all vote", []NodeID{"b", "a"}, []Member{member("a", true), member("b", true)}, true},
+		{"one learns", []NodeID{"a", "b"}, []Member{member("a", true), member("b", false)}, false},
+		{"one is missing", []NodeID{"a", "b"}, []Member{member("a", true)}, false},
+		{"one too many", []NodeID{"a"}, []Member{member("a", true), member("b", true)}, false},
+		{"another one", []NodeID{"a", "b"}, []Member{member("a", true), member("c", true)}, false},
+	} {
+		if got := (&Shard{Desired: c.desired, Members: c.members}).Complete(); got != c.want {
+			t.Errorf("%s: complete is %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
 func TestReconcileTable(t *testing.T) {
 	v := func(id NodeID) Member { return Member{id, true, 0} }
 	lag := func(id NodeID, voter bool, n uint64) Member { return Member{id, voter, n} }

@@ -196,6 +196,17 @@ type Member struct {
 // LagUnknown is the lag of a server that the leader has not heard of.
 const LagUnknown = ^uint64(0)
 
+// Votes reports whether a leader last reported the node as a voter.
+func (s *Shard) Votes(node NodeID) bool {
+	return slices.ContainsFunc(s.Members, func(m Member) bool { return m.Node == node && m.Voter })
+}
+
+// Complete reports whether exactly the desired replicas vote, as far as a leader
+// has reported. Until then a replica is on its way, and losing another one may cost the majority.
+func (s *Shard) Complete() bool {
+	return len(s.Members) == len(s.Desired) && !slices.ContainsFunc(s.Desired, func(id NodeID) bool { return !s.Votes(id) })
+}
+
 // voters returns the reported voters, or the initial replicas if nothing was reported yet.
 func (s *Shard) voters() []NodeID {
 	if s.Members == nil {

@@ -204,7 +204,7 @@ func (n *Node) shardToProto(state *meta.State, sh *meta.Shard) *pb.Shard {
 		CreatedMs: sh.Created, ClosedMs: sh.Closed,
 	}
 	for _, id := range sh.Desired {
-		r := &pb.Replica{Node: id, Leader: id == leader}
+		r := &pb.Replica{Node: id, Leader: id == leader, Voter: sh.Votes(id)}
 		if node, ok := state.Node(id); ok {
 			r.NodeName, r.Address = node.Name, node.Addresses.GRPC
 		}
@@ -262,6 +262,9 @@ func (a *adminServer) GetCluster(_ context.Context, req *pb.GetClusterRequest) (
 	if leader == "" {
 		out.Problems = append(out.Problems, "the meta group has no leader: streams cannot be created or changed until a majority of its nodes is up")
 	}
+	if problem := metaProblem(membersIn(n.metaRaft), state); problem != "" {
+		out.Problems = append(out.Problems, problem)
+	}
 	nodes := n.nodesToProto(state, out)
 	n.countShards(state, nodes, out)
 	for f := range state.RecentFailovers(int(req.GetFailoverLimit())) {
@@ -304,9 +307,13 @@ func (n *Node) nodesToProto(state *meta.State, out *pb.GetClusterResponse) map[s
 
 // countShards adds the shard counts of the cluster and of each node.
 func (n *Node) countShards(state *meta.State, nodes map[string]*pb.Node, out *pb.GetClusterResponse) {
+	incomplete := 0
 	for st := range state.Streams() {
 		for sh := range st.Shards() {
 			out.Shards++
+			if !sh.Complete() {
+				incomplete++
+			}
 			leader := n.leaderOf(sh)
 			if leader == "" {
 				out.ShardsWithoutLeader++
@@ -320,6 +327,9 @@ func (n *Node) countShards(state *meta.State, nodes map[string]*pb.Node, out *pb
 				}
 			}
 		}
+	}
+	if incomplete > 0 {
+		out.Problems = append(out.Problems, fmt.Sprintf("%d of %d shards have replicas that do not vote yet: they are being copied", incomplete, out.Shards))
 	}
 	if out.ShardsWithoutLeader > 0 {
 		out.Problems = append(out.Problems, fmt.Sprintf("%d of %d shards have no leader", out.ShardsWithoutLeader, out.Shards))

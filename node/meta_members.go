@@ -84,3 +84,31 @@ func sortedKeys(m map[string]bool) []string {
 	slices.Sort(ids)
 	return ids
 }
+
+// metaProblem says why the meta group is not as strong as it shall be, "" if it
+// is: every joined node is in it, up to metaVotersMax of them vote, nobody else does.
+func metaProblem(members []meta.Member, state *meta.State) string {
+	in, voters, joined := map[string]bool{}, 0, 0
+	for _, m := range members {
+		in[m.Node] = true
+		if m.Voter {
+			voters++
+		}
+		if node, known := state.Node(m.Node); known && node.State != meta.NodeJoined {
+			return "the meta group still has a member that has left: " + node.Name
+		}
+	}
+	for _, node := range state.Nodes() {
+		if node.State != meta.NodeJoined {
+			continue
+		}
+		joined++
+		if !in[node.ID] {
+			return "node " + node.Name + " is not in the meta group yet"
+		}
+	}
+	if voters < min(joined, metaVotersMax) {
+		return "a node does not vote in the meta group yet"
+	}
+	return ""
+}

@@ -1245,11 +1245,13 @@ func (x *Shard) GetClosedMs() int64 {
 }
 
 type Replica struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
-	NodeName      string                 `protobuf:"bytes,2,opt,name=node_name,json=nodeName,proto3" json:"node_name,omitempty"`
-	Address       string                 `protobuf:"bytes,3,opt,name=address,proto3" json:"address,omitempty"`
-	Leader        bool                   `protobuf:"varint,4,opt,name=leader,proto3" json:"leader,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Node     string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	NodeName string                 `protobuf:"bytes,2,opt,name=node_name,json=nodeName,proto3" json:"node_name,omitempty"`
+	Address  string                 `protobuf:"bytes,3,opt,name=address,proto3" json:"address,omitempty"`
+	Leader   bool                   `protobuf:"varint,4,opt,name=leader,proto3" json:"leader,omitempty"`
+	// It votes; one that does not is still being copied to.
+	Voter         bool `protobuf:"varint,5,opt,name=voter,proto3" json:"voter,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1308,6 +1310,13 @@ func (x *Replica) GetAddress() string {
 func (x *Replica) GetLeader() bool {
 	if x != nil {
 		return x.Leader
+	}
+	return false
+}
+
+func (x *Replica) GetVoter() bool {
+	if x != nil {
+		return x.Voter
 	}
 	return false
 }
@@ -2460,12 +2469,13 @@ const file_levada_v1_levada_proto_rawDesc = "" +
 	"\bchildren\x18\v \x03(\rR\bchildren\x12\x1d\n" +
 	"\n" +
 	"created_ms\x18\f \x01(\x03R\tcreatedMs\x12\x1b\n" +
-	"\tclosed_ms\x18\r \x01(\x03R\bclosedMs\"l\n" +
+	"\tclosed_ms\x18\r \x01(\x03R\bclosedMs\"\x82\x01\n" +
 	"\aReplica\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x1b\n" +
 	"\tnode_name\x18\x02 \x01(\tR\bnodeName\x12\x18\n" +
 	"\aaddress\x18\x03 \x01(\tR\aaddress\x12\x16\n" +
-	"\x06leader\x18\x04 \x01(\bR\x06leader\"t\n" +
+	"\x06leader\x18\x04 \x01(\bR\x06leader\x12\x14\n" +
+	"\x05voter\x18\x05 \x01(\bR\x05voter\"t\n" +
 	"\x13CreateStreamRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x125\n" +
 	"\bsettings\x18\x02 \x01(\v2\x19.levada.v1.StreamSettingsR\bsettings\x12\x12\n" +
