@@ -88,7 +88,7 @@ func (id identity) check(dir, name, clusterName string) error {
 
 // refuseStray stops a node from founding a new identity over data that has lost its own.
 func refuseStray(fsys vfs.FS, dir string) error {
-	for _, sub := range []string{"journal", "meta", "groups", "stable.db"} {
+	for _, sub := range []string{"journal", "meta.db", "groups", "stable.db"} {
 		if _, err := fsys.Stat(path.Join(dir, sub)); err == nil {
 			return fmt.Errorf("%s holds %s but no %s; restore the file, or move the directory away to start as a new node", dir, sub, identityName)
 		}
