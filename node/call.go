@@ -53,7 +53,7 @@ func (n *Node) serveGroupStatus(_ context.Context, _ string, request []byte) ([]
 	if group == meta.MetaGroup {
 		st = groupStatus{Running: true, Leader: n.metaRaft.IsLeader(), Applied: n.metaRaft.AppliedIndex()}
 	} else if s := n.shards.byGroup(group); s != nil {
-		st = groupStatus{Running: true, Leader: s.raft.IsLeader(), Settled: s.leads(), Applied: s.raft.AppliedIndex(), Next: s.replica.Tail()}
+		st = groupStatus{Running: true, Leader: s.raft.IsLeader(), Settled: s.leads() && s.raft.VerifyLeader() == nil, Applied: s.raft.AppliedIndex(), Next: s.replica.Tail()}
 	}
 	return json.Marshal(st)
 }

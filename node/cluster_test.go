@@ -85,13 +85,54 @@ func freePorts(t *testing.T, n int) []string {
 	return addresses
 }
 
-// startCluster runs nodes in this process until the test ends, and returns where they serve.
-func startCluster(t *testing.T, n int, change func(*configs.Config)) []Info {
+// testNode is a node that runs in this process.
+type testNode struct {
+	cfg   configs.Config
+	stop  context.CancelFunc
+	ended chan error
+}
+
+// start runs the node until it serves.
+func (n *testNode) start(t *testing.T) Info {
+	t.Helper()
+	return <-n.begin(t)
+}
+
+// begin runs the node and returns where it will tell that it serves.
+func (n *testNode) begin(t *testing.T) <-chan Info {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	n.stop, n.ended = cancel, make(chan error, 1)
+	ended, serves := n.ended, make(chan Info, 1)
+	go func() {
+		err := Run(ctx, n.cfg, hclog.NewNullLogger(), func(i Info) { serves <- i })
+		if err != nil {
+			t.Errorf("node %s ended with %v", n.cfg.Node.Name, err)
+			close(serves)
+		}
+		ended <- err
+	}()
+	return serves
+}
+
+// end stops the node and waits for it.
+func (n *testNode) end(t *testing.T) {
+	t.Helper()
+	n.stop()
+	select {
+	case <-n.ended:
+	case <-time.After(patience):
+		t.Fatalf("node %s does not end", n.cfg.Node.Name)
+	}
+}
+
+// startCluster runs nodes in this process until the test ends, and returns them and where they serve.
+func startCluster(t *testing.T, n int, change func(*configs.Config)) ([]*testNode, []Info) {
 	t.Helper()
 	ports := freePorts(t, 4*n)
-	ctx, cancel := context.WithCancel(context.Background())
-	infos, ended := make(chan Info, n), make(chan error, n)
-	for i := range n {
+	nodes := make([]*testNode, n)
+	var serve []<-chan Info
+	for i := range nodes {
 		cfg := configs.Defaults()
 		cfg.Cluster.Name, cfg.Cluster.ExpectNodes = "test", n
 		cfg.Node.Name, cfg.Node.DataDir = fmt.Sprintf("node%d", i+1), t.TempDir()
@@ -102,33 +143,98 @@ func startCluster(t *testing.T, n int, change func(*configs.Config)) []Info {
 		if err := cfg.Validate(); err != nil {
 			t.Fatal(err)
 		}
-		go func() { ended <- Run(ctx, cfg, hclog.NewNullLogger(), func(i Info) { infos <- i }) }()
+		nodes[i] = &testNode{cfg: cfg}
+		serve = append(serve, nodes[i].begin(t))
 	}
 	t.Cleanup(func() {
-		cancel()
-		for range n {
-			select {
-			case err := <-ended:
-				if err != nil {
-					t.Errorf("a node ended with %v", err)
-				}
-			case <-time.After(patience):
-				t.Fatal("a node does not end")
-			}
+		for _, node := range nodes {
+			node.end(t)
 		}
 	})
-	var all []Info
-	for range n {
+	infos := make([]Info, n)
+	for i, s := range serve {
 		select {
-		case i := <-infos:
-			all = append(all, i)
-		case err := <-ended:
-			t.Fatalf("a node ended before it served: %v", err)
+		case infos[i] = <-s:
 		case <-time.After(patience):
 			t.Fatal("the nodes do not serve in time")
 		}
 	}
-	return all
+	return nodes, infos
+}
+
+// TestRestartKeepsReplicas: between a start and the registration a node has an
+// old copy of the control state, of which its last snapshot may be older than
+// the node itself. Nothing may be deleted on its word.
+func TestRestartKeepsReplicas(t *testing.T) {
+	if testing.Short() {
+		t.Skip("restarts a node of three; runs without -short")
+	}
+	nodes, infos := startCluster(t, 3, func(c *configs.Config) { c.Raft.SnapshotEntries = 64 })
+	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
+	defer cancel()
+	c, err := client.Dial(ctx, []string{infos[0].GRPC})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	putAndRead(ctx, t, c, 500)
+	for i := range 200 { // so that the control state is in a snapshot without the node that comes
+		b := int64(1<<30 + i)
+		if _, err := c.UpdateStream(ctx, "s", client.StreamChange{RetentionBytes: &b}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wiped := nodes[2]
+	wiped.end(t)
+	if err := os.RemoveAll(wiped.cfg.Node.DataDir); err != nil {
+		t.Fatal(err)
+	}
+	wiped.start(t)
+	awaitHealthy(ctx, t, c)
+	markers := markReplicas(t, wiped.cfg.Node.DataDir)
+	for range 2 {
+		wiped.end(t)
+		wiped.start(t)
+		awaitHealthy(ctx, t, c)
+		for _, m := range markers {
+			if _, err := os.Stat(m); err != nil {
+				t.Fatalf("a restart deleted a replica: %v", err)
+			}
+		}
+	}
+}
+
+// markReplicas puts a file beside the log of each replica, and returns their names.
+func markReplicas(t *testing.T, dataDir string) []string {
+	t.Helper()
+	logs, err := filepath.Glob(filepath.Join(dataDir, "groups", "*", "log"))
+	if err != nil || len(logs) != 4 {
+		t.Fatalf("replicas on disk: %v, %v, want 4", logs, err)
+	}
+	var markers []string
+	for _, l := range logs {
+		m := filepath.Join(filepath.Dir(l), "marker")
+		if err := os.WriteFile(m, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		markers = append(markers, m)
+	}
+	return markers
+}
+
+func awaitHealthy(ctx context.Context, t *testing.T, c *client.Client) {
+	t.Helper()
+	for {
+		state, err := c.Cluster(ctx, 0)
+		if err == nil && state.GetHealthy() {
+			return
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			t.Fatalf("not healthy: %v, %v", state.GetProblems(), err)
+		}
+	}
 }
 
 func TestClusterWithTLSEverywhere(t *testing.T) {
@@ -136,7 +242,7 @@ func TestClusterWithTLSEverywhere(t *testing.T) {
 		t.Skip("starts three nodes; runs without -short")
 	}
 	files := issueCertificates(t)
-	infos := startCluster(t, 3, func(c *configs.Config) {
+	_, infos := startCluster(t, 3, func(c *configs.Config) {
 		c.TLS = files
 		c.Cluster.SecretKey = "MDEyMzQ1Njc4OWFiY2RlZg=="
 	})
@@ -231,7 +337,7 @@ func TestSingleNodeCluster(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a node; runs without -short")
 	}
-	infos := startCluster(t, 1, func(*configs.Config) {})
+	_, infos := startCluster(t, 1, func(*configs.Config) {})
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	c, err := client.Dial(ctx, []string{infos[0].GRPC})

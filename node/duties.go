@@ -54,11 +54,33 @@ func (n *Node) planDuty(ctx context.Context) {
 		n.log.Warn("cannot list the groups on disk", "error", err)
 		return
 	}
+	joined := n.joined.Load() // before the state: it must not be older than the registration
 	state := n.metaStore.State()
 	plan := meta.Plan(state, n.nodeID, local)
 	n.plan.Store(&plan)
 	n.planned.Store(state.Version())
+	if !joined {
+		plan = onlyWhatIsHere(plan, local)
+	}
 	n.shards.reconcile(ctx, plan)
+}
+
+// onlyWhatIsHere leaves of a plan what may be done by an old copy of the
+// control state, as it is between a start and the registration: running the
+// replicas that are on disk. What the copy says of their place may long have
+// been undone, and a replica deleted on its word would come back without its vote.
+func onlyWhatIsHere(plan []meta.GroupPlan, local []uint64) []meta.GroupPlan {
+	var out []meta.GroupPlan
+	for _, p := range plan {
+		if p.Shard == nil || !slices.Contains(local, p.Group) {
+			continue
+		}
+		if p.Action == meta.ActionDelete {
+			p.Action = meta.ActionRun
+		}
+		out = append(out, p)
+	}
+	return out
 }
 
 // followState runs the plan at every change of the control state, and at a
@@ -114,13 +136,21 @@ func (n *Node) reportDuty(ctx context.Context) {
 		if !ok {
 			continue
 		}
-		// A membership that is not committed may be undone; a node that it leaves out deletes its data.
 		servers, committed := sh.raft.CommittedServers()
 		members := membersOf(servers)
-		if !committed || (record.Leader == leader && record.Term == term && record.MembersFor == record.DesiredVersion &&
+		if !committed || !sh.leads() || (record.Leader == leader && record.Term == term && record.MembersFor == record.DesiredVersion &&
 			slices.Equal(membersOnly(record.Members), membersOnly(members))) {
 			continue
 		}
+		// A node that the report leaves out deletes its data: so the members must be
+		// committed, and of a leader that still is one.
+		if sh.raft.VerifyLeader() != nil {
+			continue
+		}
+		if servers, committed = sh.raft.CommittedServers(); !committed {
+			continue
+		}
+		members = membersOf(servers)
 		statuses = append(statuses, meta.GroupStatus{Group: sh.group, Node: leader, Term: term, Members: members, DesiredVersion: record.DesiredVersion})
 		if len(statuses) == reportBatchMax {
 			break

@@ -153,12 +153,14 @@ func (n *Node) agree(f founding) error {
 
 // founderGone reports whether the founder agreed to has come back as another node.
 func (n *Node) founderGone() bool {
+	gone := false
 	for _, m := range n.seen() {
-		if m.Name == n.id.FounderName && m.NodeID != n.id.Founder && m.Name != "" {
-			return true
+		if m.NodeID == n.id.Founder {
+			return false // it lives
 		}
+		gone = gone || (m.Name == n.id.FounderName && m.Name != "")
 	}
-	return false
+	return gone
 }
 
 // join names the cluster, if nobody has, and registers this node in the

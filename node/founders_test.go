@@ -62,7 +62,7 @@ func TestMetaVoters(t *testing.T) {
 		{"a follower stays one", append(voter("a", "b", "c", "d", "e"), raftfsm.Server{ID: "f"}), joined("a", "b", "c", "d", "e", "f"), []string{"a", "b", "c", "d", "e"}, "", meta.Step{Kind: meta.StepNone}},
 		{"a removed follower leaves", append(voter("a", "b", "c", "d", "e"), raftfsm.Server{ID: "f"}), joined("a", "b", "c", "d", "e"), []string{"a", "b", "c", "d", "e"}, "", meta.Step{Kind: meta.StepRemove, Node: "f"}},
 	} {
-		voters, actual, absent := metaVoters(c.servers, c.joined)
+		voters, actual, absent := metaVoters(c.servers, c.joined, joined("a", "b", "c", "d", "e", "f"))
 		if !slices.Equal(voters, c.voters) || absent != c.absent {
 			t.Errorf("%s: got voters %v, absent %q, want %v, %q", c.name, voters, absent, c.voters, c.absent)
 		}

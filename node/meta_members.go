@@ -15,7 +15,7 @@ func (n *Node) stepMetaMembership(ctx context.Context) {
 	if err != nil {
 		return
 	}
-	state := n.metaStore.State()
+	state, alive := n.metaStore.State(), n.aliveNodes()
 	joined := map[string]bool{}
 	for _, node := range state.Nodes() {
 		if node.State == meta.NodeJoined {
@@ -23,15 +23,15 @@ func (n *Node) stepMetaMembership(ctx context.Context) {
 		}
 	}
 	for _, s := range servers {
-		// A founder that has not registered yet is as good as joined.
-		if _, known := state.Node(s.ID); !known {
+		// A founder that has not registered yet is as good as joined, while it lives.
+		if _, known := state.Node(s.ID); !known && alive[s.ID] {
 			joined[s.ID] = true
 		}
 	}
 	if len(joined) == 0 || !joined[n.nodeID] {
 		return
 	}
-	voters, actual, absent := metaVoters(servers, joined)
+	voters, actual, absent := metaVoters(servers, joined, alive)
 	if absent != "" && !slices.Contains(voters, absent) {
 		n.log.Info("a node follows the meta group", "node", absent, "error", n.metaRaft.AddLearner(absent))
 		return
@@ -52,7 +52,7 @@ func votersIn(g *raftfsm.Group) []string {
 
 // metaVoters chooses the voters of the meta group. It returns them, the members that
 // matter to the choice, and a joined node that is not in the group yet.
-func metaVoters(servers []raftfsm.Server, joined map[string]bool) (voters []string, actual []meta.Member, absent string) {
+func metaVoters(servers []raftfsm.Server, joined, alive map[string]bool) (voters []string, actual []meta.Member, absent string) {
 	member := map[string]bool{}
 	for _, s := range servers {
 		member[s.ID] = true
@@ -61,7 +61,7 @@ func metaVoters(servers []raftfsm.Server, joined map[string]bool) (voters []stri
 		}
 	}
 	for _, id := range sortedKeys(joined) {
-		if len(voters) < metaVotersMax && !slices.Contains(voters, id) {
+		if len(voters) < metaVotersMax && !slices.Contains(voters, id) && (alive[id] || member[id]) {
 			voters = append(voters, id)
 		}
 		if !member[id] && absent == "" {

@@ -47,7 +47,11 @@ func (s *streamsServer) Read(req *pb.ReadRequest, call pb.Streams_ReadServer) er
 	}
 	r := reader{shard: here, meta: sh, next: from, most: readBytes(req.GetMaxBytes()), now: s.n.now}
 	firstOrdinal := here.replica.First()
+	idle := false
 	for ctx := call.Context(); ; {
+		if leader, _ := here.raft.Leader(); idle && leader == "" && !req.GetLocalOnly() {
+			return fault.New(fault.Unavailable, "this replica of %s has lost its leader; go on at another", sh.ID())
+		}
 		if s.n.shards.byGroup(sh.Group) != here {
 			return fault.New(fault.Unavailable, "this node no longer serves %s; go on at another", sh.ID())
 		}
@@ -55,6 +59,7 @@ func (s *streamsServer) Read(req *pb.ReadRequest, call pb.Streams_ReadServer) er
 		if err != nil {
 			return err
 		}
+		idle = len(resp.Blocks) == 0
 		resp.FirstOrdinal, firstOrdinal = firstOrdinal, 0
 		done := resp.EndOfShard || (!req.GetFollow() && resp.NextOrdinal >= resp.TailOrdinal)
 		if err := call.Send(resp); err != nil || done {
@@ -121,7 +126,11 @@ func (n *Node) complete(ctx context.Context, here *shard) error {
 	defer tick.Stop()
 	end, known := uint64(0), false
 	for {
-		if here.leads() || (known && here.replica.Tail() >= end) {
+		if known && here.replica.Tail() >= end {
+			return nil
+		}
+		// A leader that was paused or cut off does not know yet that another one has gone on.
+		if here.leads() && here.raft.VerifyLeader() == nil {
 			return nil
 		}
 		if leader, _ := here.raft.Leader(); !known && leader != "" && leader != n.nodeID {

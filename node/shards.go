@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -135,7 +136,7 @@ func (s *shardSet) carryOut(ctx context.Context, p meta.GroupPlan) {
 	var err error
 	if ctx.Err() == nil {
 		if p.Action == meta.ActionDelete {
-			err = s.delete(p.Group)
+			err = s.delete(ctx, p)
 		} else {
 			err = s.start(ctx, p)
 		}
@@ -178,6 +179,8 @@ func (s *shardSet) start(ctx context.Context, p meta.GroupPlan) error {
 		Limits: partition.Limits{RecordBytesMax: int(settings.MaxRecordBytes), QueueBytesMax: int64(n.cfg.Limits.AppendBytesInFlightMaxPerShard)},
 		Budget: n.budget, Clock: n.now, Logger: log, OnFailed: n.fail,
 	})
+	// Starting takes as long as fetching what the log lacks: the node's end must end it.
+	defer context.AfterFunc(ctx, replica.Shutdown)()
 	var bootstrap []raftfsm.Server
 	if p.Action == meta.ActionBootstrap {
 		for _, id := range p.Servers {
@@ -214,12 +217,23 @@ func (s *shardSet) settle(sh *shard, term uint64) {
 	if group == nil {
 		return
 	}
-	if err := group.Barrier(settleTimeout); err != nil {
+	for {
+		err := group.Barrier(settleTimeout)
+		if err == nil {
+			sh.settled.Store(term)
+			s.n.wakeReport()
+			return
+		}
 		s.log.Debug("a new leader could not settle", "group", sh.group, "term", term, "error", err)
-		return
+		if _, now := group.Leader(); now != term || !group.IsLeader() {
+			return
+		}
+		time.Sleep(settlePause)
 	}
-	sh.settled.Store(term)
 }
+
+// settlePause is how long a new leader waits after a barrier that failed.
+const settlePause = 50 * time.Millisecond
 
 // settleTimeout bounds how long a new leader's barrier may wait to be taken.
 const settleTimeout = 5 * time.Second
@@ -250,7 +264,11 @@ func openLog(fsys vfs.FS, dir string, o wal.Options, log hclog.Logger) (*wal.Log
 }
 
 // delete stops a group whose stream was deleted and removes all it left on this node.
-func (s *shardSet) delete(group uint64) error {
+//
+// Of a replica that moved away the control state is asked again, by a command,
+// once it has stopped: a copy that lags may not know yet that it came back.
+func (s *shardSet) delete(ctx context.Context, p meta.GroupPlan) error {
+	group := p.Group
 	s.mu.Lock()
 	sh := s.running[group]
 	delete(s.running, group)
@@ -258,6 +276,15 @@ func (s *shardSet) delete(group uint64) error {
 	if sh != nil {
 		if err := sh.stop(s.n.host); err != nil {
 			return err
+		}
+	}
+	if p.Shard != nil {
+		if err := s.n.register(ctx); err != nil {
+			return fmt.Errorf("make sure that the replica is not needed: %w", err)
+		}
+		now := meta.Plan(s.n.metaStore.State(), s.n.nodeID, []uint64{group})
+		if !slices.ContainsFunc(now, func(q meta.GroupPlan) bool { return q.Group == group && q.Action == meta.ActionDelete }) {
+			return nil // the next plan starts it again
 		}
 	}
 	if err := s.n.host.DeleteGroup(group); err != nil {

@@ -95,6 +95,13 @@ func (t *producerTable) expire(now int64) {
 	}
 }
 
+// forgive makes every producer seen so much later.
+func (t *producerTable) forgive(millis int64) {
+	for e := t.order.Front(); e != nil; e = e.Next() {
+		e.Value.(*producer).seen += millis
+	}
+}
+
 func (t *producerTable) drop(p *producer) {
 	t.order.Remove(p.place)
 	delete(t.byID, p.id)

@@ -61,6 +61,12 @@ func (s *State) Producers() int { return len(s.producers.byID) }
 // Apply applies one committed command and returns what was decided. The
 // outcome's payload aliases the command's batches.
 func (s *State) Apply(c Command) Outcome {
+	// A leap of more than half the window is another leader's clock more often
+	// than silence, and would forget the very producers that are about to send
+	// again what the former leader did not answer. It counts as half a window.
+	if leap := c.Time - s.time - s.producers.windowMillis/2; s.time > 0 && leap > 0 {
+		s.producers.forgive(leap)
+	}
 	s.time = max(s.time, c.Time)
 	s.producers.expire(s.time)
 	o := Outcome{First: s.next, Time: s.time}

@@ -168,6 +168,25 @@ func TestIdleProducerLeaves(t *testing.T) {
 	}
 }
 
+// TestClockLeapForgetsNobody: a leader elected with a clock far ahead must still
+// know the producers that its predecessor did not answer.
+func TestClockLeapForgetsNobody(t *testing.T) {
+	s := NewState(Rules{ProducerWindow: time.Second})
+	first := makeBatch(t, 1, 1, 1)
+	s.Apply(appendCommand(1000, first))
+	s.Apply(appendCommand(900_000, makeBatch(t, 2, 1, 1)))
+	o := s.Apply(appendCommand(900_001, first))
+	if r := o.Results[0]; r.Err != nil || !r.Ranges[0].Duplicate {
+		t.Fatalf("the retry after a leap of the clock: %+v, want a duplicate", r)
+	}
+	for now := int64(900_002); now <= 903_000; now += 400 {
+		s.Apply(Command{Kind: CommandTick, Time: now})
+	}
+	if s.Producers() != 0 {
+		t.Fatalf("%d producers left after silence, want 0", s.Producers())
+	}
+}
+
 func TestProducersAreBounded(t *testing.T) {
 	s := NewState(Rules{ProducersMax: 2})
 	for p := byte(1); p <= 3; p++ {
