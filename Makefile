@@ -8,7 +8,7 @@ PLUGINS     := google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12 google.gola
 # Packages whose tests run under the race detector: those with goroutines of their own.
 CONCURRENT := ./wal/... ./journal/... ./partition/... ./raftfsm/... ./meta/... ./membership/... ./client/... ./node/... ./internal/vfs/... ./cmd/... ./configs/...
 
-FUZZTIME      ?= 5s
+FUZZTIME      ?= 20000x
 CHAOS_SECONDS ?= 60
 
 .PHONY: all build test race fuzz lint mutations chaos generate licences
