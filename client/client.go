@@ -127,6 +127,7 @@ func (c *Client) delist(p *Producer) {
 // fetchMap asks the cluster for a stream's map. It names every node that it
 // learns of, so that any of them can answer the next call.
 func (c *Client) fetchMap(ctx context.Context, stream string) (*partitionMap, error) {
+	started := time.Now() // what changes under way may be missing in the answers
 	info, err := c.DescribeStream(ctx, stream)
 	if err != nil {
 		return nil, err
@@ -135,7 +136,7 @@ func (c *Client) fetchMap(ctx context.Context, stream string) (*partitionMap, er
 	if err != nil {
 		return nil, err
 	}
-	m, err := newPartitionMap(info, shards, version, time.Now())
+	m, err := newPartitionMap(info, shards, version, started)
 	if err != nil {
 		return nil, err
 	}

@@ -28,6 +28,7 @@ type fakeCluster struct {
 	t testing.TB
 
 	mu      sync.Mutex
+	closed  bool // nodes that are down stay so
 	nodes   []*fakeNode
 	streams map[string]*fakeStream
 	plan    func(f *fakeCluster, n *fakeNode, sh *fakeShard, b record.Batch) fate
@@ -101,33 +102,49 @@ func newFake(t testing.TB, nodes int) *fakeCluster {
 
 func (n *fakeNode) up() {
 	lis := bufconn.Listen(256 << 10)
-	server := grpc.NewServer(grpc.MaxRecvMsgSize(messageBytesMax), grpc.MaxSendMsgSize(messageBytesMax))
+	// Stop waits for the handlers: after it nothing changes the shards any more.
+	server := grpc.NewServer(grpc.MaxRecvMsgSize(messageBytesMax), grpc.MaxSendMsgSize(messageBytesMax), grpc.WaitForHandlers(true))
 	levadav1.RegisterStreamsServer(server, n)
 	levadav1.RegisterAdminServer(server, n)
 	go func() { _ = server.Serve(lis) }()
 	n.lis, n.server, n.down = lis, server, false
 }
 
+// close returns when nothing touches the shared state any more: first no
+// handler runs, and none starts; then no copy of a batch is under way.
 func (f *fakeCluster) close() {
-	f.late.Wait()
+	f.mu.Lock()
+	f.closed = true
+	f.mu.Unlock()
 	for _, n := range f.nodes {
-		n.server.Stop()
+		n.stop()
 	}
+	f.late.Wait()
+}
+
+// stop breaks all connections of a node, waits for its handlers and reports
+// whether it was up.
+func (n *fakeNode) stop() bool {
+	n.f.mu.Lock()
+	server, down := n.server, n.down
+	n.down = true
+	n.f.mu.Unlock()
+	if !down {
+		server.Stop()
+	}
+	return !down
 }
 
 // restart breaks all connections of a node and takes new ones.
 func (f *fakeCluster) restart(n *fakeNode) {
-	f.mu.Lock()
-	old, already := n.server, n.down
-	n.down = true
-	f.mu.Unlock()
-	if already {
+	if !n.stop() {
 		return
 	}
-	old.Stop()
 	f.mu.Lock()
-	n.up()
-	f.mu.Unlock()
+	defer f.mu.Unlock()
+	if !f.closed {
+		n.up()
+	}
 }
 
 func (f *fakeCluster) dial(ctx context.Context, address string) (net.Conn, error) {
@@ -390,5 +407,5 @@ func (n *fakeNode) ListShards(_ context.Context, in *levadav1.ListShardsRequest)
 	return out, nil
 }
 
-// seeded returns a random source and a run's name for its seed.
+// seeded returns a random source for a seed. It is not for concurrent use.
 func seeded(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 0x1e7ada)) }

@@ -166,15 +166,15 @@ func runHistory(t *testing.T, seed uint64) (stored, failed, maybe int) {
 		h := &history{}
 		var writers sync.WaitGroup
 		for w := range 3 {
+			own := seeded(seed<<8 + uint64(w)) // rng is the plan's from here on
 			o := ProducerOptions{
-				BatchBytes: 1 << (6 + rng.IntN(8)), BatchRecords: 1 + rng.IntN(20), InFlightPerShard: 1 + rng.IntN(10),
-				MaxBytesInFlight: 8 << 10, RetryFor: time.Duration(1+rng.IntN(60)) * time.Second,
+				BatchBytes: 1 << (6 + own.IntN(8)), BatchRecords: 1 + own.IntN(20), InFlightPerShard: 1 + own.IntN(10),
+				MaxBytesInFlight: 8 << 10, RetryFor: time.Duration(1+own.IntN(60)) * time.Second,
 			}
 			p, err := c.Producer("s", o)
 			if err != nil {
 				t.Fatal(err)
 			}
-			own := seeded(seed<<8 + uint64(w))
 			writers.Add(1)
 			go func() {
 				defer writers.Done()

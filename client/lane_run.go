@@ -289,7 +289,7 @@ func (l *lane) conclude(err *Error, inBand bool, address string) *Error {
 		// Where successors are to take over the unacknowledged batches, this is the
 		// place: what is certain not to be written can be routed to them.
 		l.win.answered()
-		l.failedAt = time.Now()
+		l.p.c.maps.outdate(l.p.stream, time.Now())
 		return err
 	case err.Kind == NotFound:
 		// The map decides whether the stream is gone: this node may lag.

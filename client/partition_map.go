@@ -24,8 +24,8 @@ type partitionMap struct {
 	stream         string
 	streamID       uint64
 	version        uint64
-	fetched        time.Time
-	maxRecordBytes uint64 // key included
+	fetched        time.Time // when the cluster was asked
+	maxRecordBytes uint64    // key included
 	dedupWindow    time.Duration
 	open           []*shardInfo // by start of range; they tile the key space
 	byNumber       map[uint32]*shardInfo
@@ -143,49 +143,67 @@ type mapCache struct {
 type mapEntry struct {
 	current *partitionMap // nil before the first success
 	flight  *mapFetch     // the fetch under way, or nil
+	changed time.Time     // a map that is not newer is known to be wrong
 }
 
 type mapFetch struct {
-	done   chan struct{} // closed when m and err are set
-	cancel context.CancelFunc
-	m      *partitionMap
-	err    error
+	started time.Time
+	done    chan struct{} // closed when m and err are set
+	cancel  context.CancelFunc
+	m       *partitionMap
+	err     error
 }
 
 func newMapCache(fetch func(context.Context, string) (*partitionMap, error), age time.Duration) *mapCache {
 	return &mapCache{fetch: fetch, age: age, entries: map[string]*mapEntry{}}
 }
 
-// get returns a map of the stream: the cached one if there is one, though it
-// starts to replace it when it is old.
+// get returns a map of the stream: the cached one if there is one that is not
+// known to be wrong, though it starts to replace it when it is old.
 func (c *mapCache) get(ctx context.Context, stream string) (*partitionMap, error) {
 	c.mu.Lock()
 	e := c.entry(stream)
-	m := e.current
-	if m != nil && time.Since(m.fetched) < c.age {
+	m, wrong := e.current, e.changed
+	if m == nil || !m.fetched.After(wrong) {
 		c.mu.Unlock()
-		return m, nil
+		return c.newer(ctx, stream, wrong)
 	}
-	f := c.startLocked(stream, e)
+	if time.Since(m.fetched) >= c.age {
+		c.startLocked(stream, e)
+	}
 	c.mu.Unlock()
-	if m != nil {
-		return m, nil
-	}
-	return f.wait(ctx)
+	return m, nil
 }
 
-// newer returns a map fetched after the moment given: something failed then
-// that the map of that time led to.
-func (c *mapCache) newer(ctx context.Context, stream string, than time.Time) (*partitionMap, error) {
+// outdate notes that the stream's map changed at the moment given, so that
+// nobody is sent where an older one leads.
+func (c *mapCache) outdate(stream string, at time.Time) {
 	c.mu.Lock()
-	e := c.entry(stream)
-	if e.current != nil && e.current.fetched.After(than) {
-		c.mu.Unlock()
-		return e.current, nil
+	defer c.mu.Unlock()
+	if e := c.entries[stream]; e != nil && e.changed.Before(at) {
+		e.changed = at
 	}
-	f := c.startLocked(stream, e)
-	c.mu.Unlock()
-	return f.wait(ctx)
+}
+
+// newer returns a map that the cluster was asked for after the moment given,
+// which has passed: something failed then that the map of that time led to.
+func (c *mapCache) newer(ctx context.Context, stream string, than time.Time) (*partitionMap, error) {
+	for first := true; ; first = false {
+		c.mu.Lock()
+		e := c.entry(stream)
+		if e.current != nil && e.current.fetched.After(than) {
+			defer c.mu.Unlock()
+			return e.current, nil
+		}
+		f := c.startLocked(stream, e)
+		c.mu.Unlock()
+		m, err := f.wait(ctx)
+		// A fetch that was under way may have asked too early. The one after it has
+		// not, whatever the resolution of the clock.
+		if err != nil || !first || f.started.After(than) {
+			return m, err
+		}
+	}
 }
 
 // close ends the fetches under way and waits for them.
@@ -214,7 +232,7 @@ func (c *mapCache) startLocked(stream string, e *mapEntry) *mapFetch {
 	if e.flight != nil {
 		return e.flight
 	}
-	f := &mapFetch{done: make(chan struct{})}
+	f := &mapFetch{started: time.Now(), done: make(chan struct{})}
 	if c.closed {
 		f.err = closedError("client")
 		close(f.done)
