@@ -189,6 +189,24 @@ func TestMissingAndShortFiles(t *testing.T) {
 	}
 }
 
+// A journal that others count on and that is not there is damage.
+func TestMustExist(t *testing.T) {
+	fs := vfs.NewMem(1)
+	must(t, fs.MkdirAll("journal"))
+	o := small
+	o.MustExist = true
+	if _, err := Open(fs, "journal", o); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("an empty directory: %v", err)
+	}
+	fs, m := written(t)
+	j, err := Open(fs, "journal", o)
+	must(t, err)
+	if d := m.difference(j); d != "" {
+		t.Error(d)
+	}
+	must(t, j.Close())
+}
+
 // TestGetChecks damages an entry under an open journal: Get must not hand it out.
 func TestGetChecks(t *testing.T) {
 	fs, m := written(t)

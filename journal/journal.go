@@ -30,6 +30,7 @@ type Options struct {
 	SpareSegments int   // freed files to keep for reuse; 0 means half of what MaxBytes holds
 	MaxBytes      int64 // from here on the oldest segment is freed whatever it holds; 0 means 1 GiB; soft
 	CacheBytes    int64 // newest entries kept in memory; 0 means 64 MiB; negative means none
+	MustExist     bool  // a directory without a journal is damage, not a new journal
 
 	// RequestSnapshot asks a group to snapshot and then truncate its prefix. It is called from a
 	// goroutine of its own, one call at a time, may be called again for the same group, and may be nil.

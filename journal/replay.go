@@ -48,6 +48,9 @@ func (j *Journal) recover() error {
 		return err
 	}
 	if len(headers) == 0 {
+		if j.options.MustExist {
+			return &CorruptError{Path: j.dir, Reason: "all segments are missing"}
+		}
 		j.nextRound = 1
 		return j.roll()
 	}

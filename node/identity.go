@@ -40,6 +40,7 @@ type identity struct {
 var (
 	errNewerFormat = errors.New("the data directory was written by a newer version")
 	errOtherNode   = errors.New("the data directory belongs to another node")
+	errIncomplete  = errors.New("the data directory is incomplete")
 )
 
 // openIdentity locks dir, then reads its identity or makes a new one, and
@@ -59,7 +60,9 @@ func openIdentity(fsys vfs.FS, dir, name, clusterName string) (identity, io.Clos
 			id = identity{Format: formatVersion, NodeID: uuid.NewString(), Name: name, ClusterName: clusterName}
 		}
 	case err == nil:
-		err = id.check(dir, name, clusterName)
+		if err = id.check(dir, name, clusterName); err == nil {
+			err = id.refusePart(fsys, dir)
+		}
 	}
 	if err == nil {
 		id.Incarnation++
@@ -82,6 +85,29 @@ func (id identity) check(dir, name, clusterName string) error {
 		return fmt.Errorf("%w: %s is node %q, the configuration says node.name %q", errOtherNode, dir, id.Name, name)
 	case id.ClusterName != clusterName:
 		return fmt.Errorf("%w: %s is of cluster %q, the configuration says cluster.name %q", errOtherNode, dir, id.ClusterName, clusterName)
+	}
+	return nil
+}
+
+// hasVoted reports whether a node of this identity may have voted: before, it
+// has neither agreed to a founder nor seen a cluster, and its directory holds nothing yet that others count on.
+func (id identity) hasVoted() bool { return id.ClusterID != "" || id.Founder != "" }
+
+// refusePart stops a node that has lost a part of its directory and kept its
+// identity: without its votes or its entries it could help to elect a leader
+// that lacks what it acknowledged.
+func (id identity) refusePart(fsys vfs.FS, dir string) error {
+	if !id.hasVoted() {
+		return nil
+	}
+	for _, part := range []string{"journal", "meta.db", "stable.db", "groups"} {
+		_, err := fsys.Stat(path.Join(dir, part))
+		if errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%w: %s is missing; restore it, or move the whole directory away to come back as a new node", errIncomplete, path.Join(dir, part))
+		}
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -94,6 +94,50 @@ func TestIdentityRefusesForeignDirectories(t *testing.T) {
 	}
 }
 
+// A node that may have voted must not run without its votes or its entries.
+func TestIdentityRefusesHalfADirectory(t *testing.T) {
+	parts := []string{"journal", "meta.db", "stable.db", "groups"}
+	for _, c := range []struct {
+		name    string
+		id      identity
+		missing string
+		refused bool
+	}{
+		{"complete", identity{ClusterID: "x"}, "", false},
+		{"never had a cluster", identity{}, "journal", false},
+		{"agreed to a founder", identity{Founder: "x"}, "journal", true},
+		{"no journal", identity{ClusterID: "x"}, "journal", true},
+		{"no meta log", identity{ClusterID: "x"}, "meta.db", true},
+		{"no votes", identity{ClusterID: "x"}, "stable.db", true},
+		{"no snapshots", identity{ClusterID: "x"}, "groups", true},
+	} {
+		fsys := vfs.NewMem(1)
+		if _, err := open(t, fsys, "a", "c"); err != nil {
+			t.Fatal(err)
+		}
+		for _, part := range parts {
+			if part == c.missing {
+				continue
+			}
+			if err := fsys.MkdirAll(path.Join("data", part)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		id, err := readIdentity(fsys, "data")
+		if err != nil {
+			t.Fatal(err)
+		}
+		id.ClusterID, id.Founder = c.id.ClusterID, c.id.Founder
+		if err := writeIdentity(fsys, "data", id); err != nil {
+			t.Fatal(err)
+		}
+		_, err = open(t, fsys, "a", "c")
+		if errors.Is(err, errIncomplete) != c.refused || (c.refused && !strings.Contains(err.Error(), "data/"+c.missing)) {
+			t.Errorf("%s: %v, want refused %t", c.name, err, c.refused)
+		}
+	}
+}
+
 func TestIdentityIsLocked(t *testing.T) {
 	fsys := vfs.OS()
 	dir := t.TempDir()

@@ -122,6 +122,10 @@ func (n *Node) run(ctx context.Context, ready func(Info)) (err error) {
 	if err := n.openConsensus(ports, &opened); err != nil {
 		return err
 	}
+	// The names of what was just made must last before anybody counts on what is in it.
+	if err := n.fs.SyncDir(n.cfg.Node.DataDir); err != nil {
+		return err
+	}
 	if err := n.openMembership(&opened); err != nil {
 		return err
 	}
@@ -238,6 +242,7 @@ func (n *Node) openStorage(opened *closers) error {
 	opened.add(n.writer.Close)
 	j, err := journal.Open(n.fs, path.Join(dir, "journal"), journal.Options{
 		SegmentBytes: int64(s.JournalSegmentBytes), MaxBytes: int64(s.JournalBytesMax), CacheBytes: int64(s.JournalCacheBytes),
+		MustExist: n.id.hasVoted(),
 		RequestSnapshot: func(group uint64) { n.host.RequestSnapshot(group) },
 		OnFailure: func(err error) {
 			err = fmt.Errorf("the journal cannot be written; no shard of this node is served any more: %w", err)
@@ -247,7 +252,10 @@ func (n *Node) openStorage(opened *closers) error {
 		Logger: n.log.Named("journal"),
 	})
 	if err != nil {
-		return fmt.Errorf("open journal: %w", err)
+		if corrupt := (*journal.CorruptError)(nil); errors.As(err, &corrupt) {
+			err = fmt.Errorf("%w; restore it, or move the whole data directory away to come back as a new node", err)
+		}
+		return err
 	}
 	n.journal = j
 	opened.add(j.Close)
