@@ -97,6 +97,7 @@ type GroupStatus struct {
 	// read the membership. Only a report about the present one proves to a node
 	// that left that nobody still counts on its data.
 	DesiredVersion uint64 `json:"desired_version"`
+	Reason         string `json:"reason,omitempty"` // how Node came to lead, for the history
 }
 
 // ReplicaStatus records actual memberships. A leader sends one when it was
@@ -123,6 +124,9 @@ func (c ReplicaStatus) apply(t *txn) (any, error) {
 	}
 	result := ReportResult{Version: t.next.version}
 	for _, r := range c.Statuses {
+		if err := checkText("reason", r.Reason); err != nil {
+			return nil, err
+		}
 		old, ok := t.next.ShardByGroup(r.Group)
 		members := t.next.members(r.Members)
 		if !ok || members == nil {
@@ -130,7 +134,7 @@ func (c ReplicaStatus) apply(t *txn) (any, error) {
 			continue
 		}
 		sh := *old
-		changed, failover, ok := t.lead(&sh, LeaderReport{Group: r.Group, Node: r.Node, Term: r.Term}, c.Time)
+		changed, failover, ok := t.lead(&sh, LeaderReport{Group: r.Group, Node: r.Node, Term: r.Term, Reason: r.Reason}, c.Time)
 		if !ok {
 			result.Ignored++
 			continue

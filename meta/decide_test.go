@@ -131,7 +131,7 @@ func (b *bench) settle(group uint64) {
 func (b *bench) report(group uint64, members []Member) {
 	b.t.Helper()
 	sh, _ := b.state().ShardByGroup(group)
-	r := b.must(ReplicaStatus{Statuses: []GroupStatus{{group, members[0].Node, sh.Term + 1, members, sh.DesiredVersion}}}).(ReportResult)
+	r := b.must(ReplicaStatus{Statuses: []GroupStatus{{group, members[0].Node, sh.Term + 1, members, sh.DesiredVersion, ""}}}).(ReportResult)
 	if r.Ignored != 0 {
 		b.t.Fatalf("status ignored: %+v", r)
 	}
@@ -305,7 +305,7 @@ func converge(t *rapid.T, b *bench, hints Hints, actual map[uint64][]Member) {
 				}
 				actual[sh.Group] = take(t, step, members, self)
 				term++
-				b.must(ReplicaStatus{Statuses: []GroupStatus{{sh.Group, self, term, actual[sh.Group], sh.DesiredVersion}}})
+				b.must(ReplicaStatus{Statuses: []GroupStatus{{sh.Group, self, term, actual[sh.Group], sh.DesiredVersion, ""}}})
 			}
 		}
 		if idle {
@@ -454,7 +454,7 @@ func TestPlan(t *testing.T) {
 		return m
 	}
 	status := func(term, about uint64, m []Member) {
-		b.must(ReplicaStatus{Statuses: []GroupStatus{{1, nodeID(1), term, m, about}}})
+		b.must(ReplicaStatus{Statuses: []GroupStatus{{1, nodeID(1), term, m, about, ""}}})
 	}
 	status(2, sh.DesiredVersion, members(0, 1, 2))
 	expect("the leaver, still a member", plan(0, 1), "1:run ")

@@ -36,7 +36,7 @@ func exampleCommands() map[string]Command {
 		"delete_stream":  DeleteStream{Name: "orders", StreamID: 1, Time: 6},
 		"report_leaders": ReportLeaders{Leaders: []LeaderReport{{1, "a", 2, "started"}, {2, "b", 3, ""}}, Time: 7},
 		"set_replicas":   SetReplicas{Group: 1, Replicas: []NodeID{"a", "b"}, Previous: []NodeID{"a", "c"}, Time: 8},
-		"replica_status": ReplicaStatus{Statuses: []GroupStatus{{1, "a", 2, []Member{{"a", true, 0}, {"b", false, 7}}, 9}}, Time: 9},
+		"replica_status": ReplicaStatus{Statuses: []GroupStatus{{1, "a", 2, []Member{{"a", true, 0}, {"b", false, 7}}, 9, "started"}}, Time: 9},
 	}
 }
 
@@ -49,7 +49,7 @@ func exampleStore(t tester) *bench {
 	b.must(DeleteStream{Name: "gone", Time: 300})
 	b.must(ReportLeaders{Leaders: []LeaderReport{{1, nodeID(0), 1, ""}, {2, nodeID(1), 1, ""}, {1, nodeID(1), 2, "node died"}}, Time: 301})
 	sh, _ := b.state().ShardByGroup(2)
-	b.must(ReplicaStatus{Statuses: []GroupStatus{{2, nodeID(1), 1, []Member{{nodeID(0), true, 0}, {nodeID(1), true, 4}, {nodeID(3), false, LagUnknown}}, sh.DesiredVersion}}, Time: 302})
+	b.must(ReplicaStatus{Statuses: []GroupStatus{{2, nodeID(1), 1, []Member{{nodeID(0), true, 0}, {nodeID(1), true, 4}, {nodeID(3), false, LagUnknown}}, sh.DesiredVersion, ""}}, Time: 302})
 	b.must(SetReplicas{Group: 1, Replicas: []NodeID{nodeID(1), nodeID(2), nodeID(3)}, Time: 303})
 	b.must(RemoveNode{ID: nodeID(0), Time: 304})
 	return b

@@ -87,7 +87,7 @@ func TestReplicaStatus(t *testing.T) {
 	for1 := st.Shard(0).DesiredVersion
 	members := []Member{{nodeID(2), true, 3}, {nodeID(0), true, 0}, {nodeID(1), false, LagUnknown}}
 	status := func(node NodeID, term uint64, m []Member) ReportResult {
-		return b.must(ReplicaStatus{Statuses: []GroupStatus{{1, node, term, m, for1}}, Time: 7}).(ReportResult)
+		return b.must(ReplicaStatus{Statuses: []GroupStatus{{1, node, term, m, for1, "handed over"}}, Time: 7}).(ReportResult)
 	}
 	if r := status(nodeID(0), 2, members); r.Changed != 1 || r.Ignored != 0 {
 		t.Errorf("first: %+v", r)
@@ -114,6 +114,13 @@ func TestReplicaStatus(t *testing.T) {
 	if r := status(nodeID(2), 4, sorted); r.Changed != 1 || r.Failovers != 1 {
 		t.Errorf("new leader: %+v", r)
 	}
+	if f := slices.Collect(b.state().Failovers()); len(f) != 1 || f[0].Reason != "handed over" || f[0].From != nodeID(0) || f[0].To != nodeID(2) {
+		t.Errorf("history: %+v", f)
+	}
+	refuses(t, b, []refusal{{
+		name: "long reason", c: ReplicaStatus{Statuses: []GroupStatus{{1, nodeID(0), 9, members, for1, strings.Repeat("r", 257)}}},
+		kind: fault.Invalid, field: "reason", limit: TextBytesMax,
+	}})
 }
 
 func TestSetReplicas(t *testing.T) {

@@ -151,7 +151,7 @@ func (n *Node) reportDuty(ctx context.Context) {
 			continue
 		}
 		members = membersOf(servers)
-		statuses = append(statuses, meta.GroupStatus{Group: sh.group, Node: leader, Term: term, Members: members, DesiredVersion: record.DesiredVersion})
+		statuses = append(statuses, meta.GroupStatus{Group: sh.group, Node: leader, Term: term, Members: members, DesiredVersion: record.DesiredVersion, Reason: sh.raft.LeadReason(term)})
 		if len(statuses) == reportBatchMax {
 			break
 		}

@@ -242,7 +242,7 @@ func (n *Node) openStorage(opened *closers) error {
 	opened.add(n.writer.Close)
 	j, err := journal.Open(n.fs, path.Join(dir, "journal"), journal.Options{
 		SegmentBytes: int64(s.JournalSegmentBytes), MaxBytes: int64(s.JournalBytesMax), CacheBytes: int64(s.JournalCacheBytes),
-		MustExist: n.id.hasVoted(),
+		MustExist:       n.id.hasVoted(),
 		RequestSnapshot: func(group uint64) { n.host.RequestSnapshot(group) },
 		OnFailure: func(err error) {
 			err = fmt.Errorf("the journal cannot be written; no shard of this node is served any more: %w", err)

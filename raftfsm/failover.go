@@ -114,6 +114,9 @@ func (g *Group) campaign(dead string, closed <-chan struct{}) bool {
 	if leader, _ := g.Leader(); leader != dead || state != raft.Follower || !voter {
 		return false
 	}
+	if dead != "" {
+		in.spurred(ReasonRefused)
+	}
 	answered := make(chan raft.RPCResponse, 1)
 	timer := time.NewTimer(campaignPatience)
 	defer timer.Stop()

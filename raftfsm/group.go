@@ -73,6 +73,35 @@ type instance struct {
 	trans *groupTransport
 	fsm   *adapter
 	dead  chan struct{} // closed when everything of the library has ended
+	spur  atomic.Pointer[spur]
+}
+
+// spur is what made a replica campaign without waiting for its timeout.
+type spur struct {
+	term   uint64 // of the election
+	reason string
+}
+
+// spurred notes why the next term is about to begin.
+func (in *instance) spurred(reason string) {
+	in.spur.Store(&spur{in.raft.CurrentTerm() + 1, reason})
+}
+
+// Why a replica came to lead, as LeadReason says it.
+const (
+	ReasonSilent     = "the former leader was silent"
+	ReasonRefused    = "the former leader's node refused connections"
+	ReasonHandedOver = "the former leader handed over"
+)
+
+// LeadReason returns why this replica came to lead in a term, for people.
+func (g *Group) LeadReason(term uint64) string {
+	if in := g.current.Load(); in != nil {
+		if s := in.spur.Load(); s != nil && s.term == term {
+			return s.reason
+		}
+	}
+	return ReasonSilent
 }
 
 // ID returns the group's id.

@@ -92,6 +92,8 @@ func (g *Group) hook(in *instance) {
 	in.trans.stale.Store(&stale)
 	installed := func(index uint64) { g.checkInstalled(in, index) }
 	in.trans.installed.Store(&installed)
+	handed := func() { in.spurred(ReasonHandedOver) }
+	in.trans.handed.Store(&handed)
 	in.raft.RegisterObserver(raft.NewObserver(nil, false, func(o *raft.Observation) bool {
 		if s, ok := o.Data.(raft.RaftState); ok {
 			g.observe(s == raft.Leader, in.raft.CurrentTerm())

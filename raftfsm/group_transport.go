@@ -31,6 +31,8 @@ type groupTransport struct {
 	stale atomic.Pointer[func(*raft.InstallSnapshotRequest) bool]
 	// installed is told of each snapshot that the library took over.
 	installed atomic.Pointer[func(index uint64)]
+	// handed is told when the leader asks this replica to take over.
+	handed atomic.Pointer[func()]
 }
 
 var (
@@ -90,6 +92,11 @@ func (g *groupTransport) deliver(in inbound) raft.RPCResponse {
 		if stale := g.stale.Load(); stale != nil && (*stale)(r) {
 			_, err := io.Copy(io.Discard, in.reader)
 			return raft.RPCResponse{Response: &raft.InstallSnapshotResponse{Term: r.Term, Success: true}, Error: err}
+		}
+	}
+	if _, ok := in.command.(*raft.TimeoutNowRequest); ok {
+		if f := g.handed.Load(); f != nil {
+			(*f)()
 		}
 	}
 	answers := make(chan raft.RPCResponse, 1)

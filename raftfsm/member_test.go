@@ -71,7 +71,9 @@ func TestEmptyReplicaLearnsFromSnapshotAndReplacesAnother(t *testing.T) {
 		}
 		delete(old.machines, 1)
 		l = c.leader(1)
+		var before uint64
 		for range 3 { // the leader may change by itself in between
+			_, before = l.host.Group(1).Leader()
 			if l.host.Group(1).TransferLeadership(fresh.id) == nil {
 				break
 			}
@@ -79,6 +81,9 @@ func TestEmptyReplicaLearnsFromSnapshotAndReplacesAnother(t *testing.T) {
 		}
 		if l = c.leader(1); l != fresh {
 			t.Errorf("%s leads after the transfer", l.id)
+		}
+		if _, term := fresh.host.Group(1).Leader(); term == before+1 && fresh.host.Group(1).LeadReason(term) != ReasonHandedOver {
+			t.Errorf("it leads because %s", fresh.host.Group(1).LeadReason(term))
 		}
 		proposeMany(t, l.host.Group(1), 310, 320)
 		c.agree(1, 320)
@@ -105,6 +110,9 @@ func TestPreVoteIsActive(t *testing.T) {
 		leader, after := l.host.Group(1).Leader()
 		if cut != before || after != before || leader != l.id {
 			t.Errorf("term %d, %d while cut off, %d after; leader %s, was %s", before, cut, after, leader, l.id)
+		}
+		if reason := l.host.Group(1).LeadReason(after); reason != ReasonSilent {
+			t.Errorf("the first leader leads because %s", reason)
 		}
 		c.close()
 	})
@@ -138,8 +146,13 @@ func TestDeadLeaderIsReplacedEarly(t *testing.T) {
 			t.Errorf("%d groups had no leader for %v", len(led), took)
 		}
 		for g, term := range led {
-			if _, now := c.leader(g).host.Group(g).Leader(); now > term+2 {
+			group := c.leader(g).host.Group(g)
+			_, now := group.Leader()
+			if now > term+2 {
 				t.Errorf("group %d went from term %d to %d", g, term, now)
+			}
+			if reason := group.LeadReason(now); reason != ReasonRefused {
+				t.Errorf("group %d was taken over because %s", g, reason)
 			}
 		}
 		c.close()
