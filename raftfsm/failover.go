@@ -68,7 +68,8 @@ func (h *Host) pause(until time.Time) bool {
 func (h *Host) plan(dead string, now time.Time) []campaign {
 	var plan []campaign
 	for _, g := range h.Groups() {
-		if leader, _ := g.Leader(); leader != dead {
+		// Without a leader it may be one that another replica campaigns in already: see campaign.
+		if leader, _ := g.Leader(); leader != dead && leader != "" {
 			continue
 		}
 		servers, err := g.Servers()
@@ -102,16 +103,19 @@ func campaignRank(group uint64, node, dead string, servers []Server) (rank int, 
 	return (at + n - int(group%uint64(n))) % n, true
 }
 
-// campaign makes this replica a candidate if the dead node still is its leader. It uses the
-// message with which a leader hands over: it skips the pre-vote, which the other replicas would
-// refuse as long as they think that they have a leader.
+// campaign makes this replica a candidate if the dead node still is its leader, or if it has
+// refused its vote to who campaigned before it: that one lacks entries that this one has, and
+// nobody else would try before the election timeout. It uses the message with which a leader
+// hands over: it skips the pre-vote, which the other replicas would refuse as long as they think
+// that they have a leader.
 func (g *Group) campaign(dead string, closed <-chan struct{}) bool {
 	in := g.current.Load()
 	if in == nil {
 		return false
 	}
 	state, voter := in.state(g.host.o.NodeID)
-	if leader, _ := g.Leader(); leader != dead || state != raft.Follower || !voter {
+	leader, term := g.Leader()
+	if state != raft.Follower || !voter || (leader != dead && (leader != "" || g.voted(term))) {
 		return false
 	}
 	if dead != "" {
@@ -128,4 +132,10 @@ func (g *Group) campaign(dead string, closed <-chan struct{}) bool {
 	case <-closed:
 	}
 	return false
+}
+
+// voted reports whether this replica has given its vote in a term.
+func (g *Group) voted(term uint64) bool {
+	last, err := g.stores.stable.GetUint64([]byte(keyVoteTerm))
+	return err == nil && last == term
 }

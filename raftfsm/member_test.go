@@ -159,6 +159,42 @@ func TestDeadLeaderIsReplacedEarly(t *testing.T) {
 	})
 }
 
+// TestDeadLeaderIsReplacedEarlyByWhoHasItsEntries kills a leader whose last entry has not reached
+// the replica that campaigns first. That one cannot win; the other must not leave it at that.
+func TestDeadLeaderIsReplacedEarlyByWhoHasItsEntries(t *testing.T) {
+	for seed := range uint64(20) {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCluster(t, seed, 3, 1)
+			for _, id := range c.ids {
+				c.nodes[id].run(c.members())
+			}
+			l := c.leader(1)
+			proposeMany(t, l.host.Group(1), 0, 1)
+			c.agree(1, 1)
+			var first string
+			for _, id := range c.ids {
+				if rank, ok := campaignRank(1, id, l.id, c.members()); ok && rank == 0 && id != l.id {
+					first = id
+				}
+			}
+			c.net.stall(l.id, first, true)
+			proposeMany(t, l.host.Group(1), 1, 2)
+			start := time.Now()
+			c.net.kill(l.id)
+			c.net.drop(l.id, first)
+			c.net.stall(l.id, first, false)
+			l.kill()
+			if next := c.leader(1); next.id == first {
+				t.Errorf("%s leads without the last entry", first)
+			}
+			if took := time.Since(start); took > 400*time.Millisecond {
+				t.Errorf("seed %d: no leader for %v", seed, took)
+			}
+			c.close()
+		})
+	}
+}
+
 // TestLostConnectionsElectNobody breaks every connection of the leader without ending it.
 func TestLostConnectionsElectNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

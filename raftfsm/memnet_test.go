@@ -18,13 +18,14 @@ type memNet struct {
 	listeners map[string]*memListener
 	conns     map[*memConn]struct{}
 	stalled   map[[2]string]bool
+	killed    map[string]bool // until the node listens again
 	changed   chan struct{} // closed and replaced whenever a stall begins or ends
 }
 
 func newMemNet() *memNet {
 	return &memNet{
 		listeners: map[string]*memListener{}, conns: map[*memConn]struct{}{},
-		stalled: map[[2]string]bool{}, changed: make(chan struct{}),
+		stalled: map[[2]string]bool{}, killed: map[string]bool{}, changed: make(chan struct{}),
 	}
 }
 
@@ -33,6 +34,7 @@ func (n *memNet) listen(addr string) *memListener {
 	defer n.mu.Unlock()
 	l := &memListener{net: n, addr: addr, queue: make(chan *memConn, 64), closed: make(chan struct{})}
 	n.listeners[addr] = l
+	delete(n.killed, addr)
 	return l
 }
 
@@ -42,7 +44,11 @@ func (n *memNet) dialer(from string) func(context.Context, string) (net.Conn, er
 		for {
 			n.mu.Lock()
 			blocked, changed, l := n.stalled[[2]string{from, to}] || n.stalled[[2]string{to, from}], n.changed, n.listeners[to]
+			dead := n.killed[from]
 			n.mu.Unlock()
+			if dead {
+				return nil, &net.OpError{Op: "dial", Net: "mem", Err: os.NewSyscallError("connect", syscall.ENETDOWN)}
+			}
 			if blocked {
 				select {
 				case <-changed:
@@ -93,11 +99,25 @@ func (n *memNet) isolate(node string, others []string, on bool) {
 	}
 }
 
+// drop loses what a node that was killed had sent and what has not arrived, as when its machine died.
+func (n *memNet) drop(from, to string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for c := range n.conns {
+		if c.local == to && c.remote == from {
+			c.in.mu.Lock()
+			c.in.data = nil
+			c.in.mu.Unlock()
+		}
+	}
+}
+
 // kill ends a node's listener and connections, as the kernel does for a killed process.
 func (n *memNet) kill(node string) {
 	n.mu.Lock()
 	l := n.listeners[node]
 	delete(n.listeners, node)
+	n.killed[node] = true
 	var conns []*memConn
 	for c := range n.conns {
 		if c.local == node {
