@@ -19,7 +19,7 @@ type memNet struct {
 	conns     map[*memConn]struct{}
 	stalled   map[[2]string]bool
 	killed    map[string]bool // until the node listens again
-	changed   chan struct{} // closed and replaced whenever a stall begins or ends
+	changed   chan struct{}   // closed and replaced whenever a stall begins or ends
 }
 
 func newMemNet() *memNet {
