@@ -70,7 +70,7 @@ var keyTable = [...]Key{
 	{Path: "storage.segment_bytes", Min: int64(MiB), Max: int64(64 * GiB), Doc: "Size at which a shard log starts its next file. Retention deletes whole files."},
 	{Path: "storage.dirty_bytes_max", Min: int64(16 * MiB), Max: int64(TiB), Doc: "Bytes of all shard logs held in memory until they are written; appends wait beyond it. They are safe in the journal meanwhile."},
 	{Path: "storage.flush_interval", Min: millisecond, Max: hour, Doc: "Age at which bytes of a shard log are written at the latest."},
-	{Path: "storage.journal_segment_bytes", Min: int64(16 * MiB), Max: int64(16 * GiB), Doc: "Size of one journal file; files are recycled."},
+	{Path: "storage.journal_segment_bytes", Min: int64(16 * MiB), Max: int64(GiB), Doc: "Size of one journal file; files are recycled."},
 	{Path: "storage.journal_bytes_max", Min: int64(64 * MiB), Max: int64(TiB), Doc: "Size of the journal that compaction keeps it near. At least four segments."},
 	{Path: "storage.journal_cache_bytes", Min: 0, Max: int64(TiB), Doc: "Recent journal entries kept in memory for followers that lag a little."},
 	{Path: "storage.read_cache_bytes", Min: 0, Max: int64(TiB), Doc: "Recently written blocks kept in memory for readers at the tail."},

@@ -26,7 +26,7 @@ type Entry struct {
 
 // Options of a journal. The zero value is usable.
 type Options struct {
-	SegmentBytes  int64 // size of a segment file; 0 means 64 MiB; rounded up to 4 KiB. Entries are limited to half of it.
+	SegmentBytes  int64 // size of a segment file; 0 means 64 MiB; rounded up to 4 KiB. Entries are limited to three quarters of it.
 	SpareSegments int   // freed files to keep for reuse; 0 means half of what MaxBytes holds
 	MaxBytes      int64 // from here on the oldest segment is freed whatever it holds; 0 means 1 GiB; soft
 	CacheBytes    int64 // newest entries kept in memory; 0 means 64 MiB; negative means none
@@ -135,7 +135,7 @@ func newJournal(fs vfs.FS, dir string, o Options) *Journal {
 		spares:   newSpares(fs, dir, o.SegmentBytes, o.SpareSegments),
 		queue:    newQueue(),
 		roundMax: min(roundBytesMax, o.SegmentBytes/4),
-		entryMax: o.SegmentBytes / 2,
+		entryMax: o.SegmentBytes / 4 * 3,
 		ask:      make(chan uint64, askMax),
 		quit:     make(chan struct{}),
 		state:    newState(max(0, o.CacheBytes)),

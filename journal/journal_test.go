@@ -119,7 +119,7 @@ func TestRefusals(t *testing.T) {
 		"again":        {entries(1, 11, 1, 1, 10), ErrGap},
 		"gap inside":   {[]Entry{entry(1, 12, 1, 1), entry(1, 14, 1, 1)}, ErrGap},
 		"index 0":      {entries(2, 0, 1, 1, 10), ErrGap},
-		"entry 33 KiB": {entries(1, 12, 1, 1, 33<<10), ErrTooLarge},
+		"entry 49 KiB": {entries(1, 12, 1, 1, 49<<10), ErrTooLarge},
 	} {
 		if err := j.Append(1, c.entries, 0); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v", name, err)
@@ -253,6 +253,24 @@ func TestLargeAppendIsSplit(t *testing.T) {
 	must(t, j.Close())
 	j = mustOpen(t, fs, small)
 	wantEntries(t, j, 1, want)
+	must(t, j.Close())
+}
+
+// TestLargestBatchFits keeps the smallest segment that a configuration allows (16 MiB) and the largest batch (11 MiB)
+// apart: a refusal here stops the node.
+func TestLargestBatchFits(t *testing.T) {
+	const segment, batch = 16 << 20, 11<<20 + 4096
+	o := Options{SegmentBytes: segment, MaxBytes: 2 * segment, CacheBytes: -1}
+	fs := vfs.NewMem(1)
+	j := mustOpen(t, fs, o)
+	for i := range uint64(4) { // the later ones have the first moved
+		must(t, j.Append(1, []Entry{{Index: i + 1, Term: 1, Data: make([]byte, batch)}}, 0))
+	}
+	must(t, j.Close())
+	j = mustOpen(t, fs, o)
+	if first, last := j.Bounds(1); first != 1 || last != 4 {
+		t.Errorf("entries %d to %d", first, last)
+	}
 	must(t, j.Close())
 }
 

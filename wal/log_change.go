@@ -1,7 +1,9 @@
 package wal
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"slices"
 	"sort"
@@ -189,19 +191,27 @@ func (l *Log) removeSegments(segs []*segment) error {
 }
 
 func (l *Log) removeSegment(s *segment) error {
-	if err := l.w.files.drop(s); err != nil {
-		return err
-	}
-	if err := l.fs.Remove(s.path); err != nil {
+	if err := l.unlink(s); err != nil {
 		return err
 	}
 	return l.fs.SyncDir(l.dir)
 }
 
+// unlink removes a segment's file. One that is gone already is no error: it may be a second try.
+func (l *Log) unlink(s *segment) error {
+	if err := l.w.files.drop(s); err != nil {
+		return err
+	}
+	if err := l.fs.Remove(s.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
 // DeleteBefore removes whole segments that hold only records below the
 // ordinal. The last segment stays, unless all of it may go and it is large: then
 // an empty one takes its place. After an error the records are out of the log,
-// and the next call tries again to remove their files.
+// and the next call tries again to remove their files, unless the log has failed.
 func (l *Log) DeleteBefore(ordinal uint64) error {
 	l.ioMu.Lock()
 	defer l.ioMu.Unlock()
@@ -225,8 +235,11 @@ func (l *Log) DeleteBefore(ordinal uint64) error {
 	l.mu.Unlock()
 	// The first goes first and durably, so that a crash leaves no gap.
 	for len(l.dead) > 0 {
-		if err := l.removeSegment(l.dead[0]); err != nil {
+		if err := l.unlink(l.dead[0]); err != nil {
 			return err
+		}
+		if err := l.fs.SyncDir(l.dir); err != nil {
+			return l.fail(err) // a second try may report success for a name that comes back
 		}
 		l.dead = l.dead[1:]
 	}

@@ -3,6 +3,7 @@ package wal
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path"
 
@@ -92,12 +93,48 @@ func (l *Log) readSegment(f vfs.File, s *segment, last bool) (*segment, error) {
 	if footErr == nil {
 		s.end, s.firstTime = ft.end, ft.firstTime
 		s.size, s.fileSize, s.sealed = ft.dataEnd, size, true
+		if last {
+			return s, l.settleFooter(s)
+		}
 		return s, nil
 	}
 	if !last {
 		return nil, footErr
 	}
 	return s, l.recoverTail(f, s)
+}
+
+// settleFooter makes the footer of the last segment durable: the process before may have ended
+// between writing and syncing it, and a later segment would turn its loss into corruption.
+func (l *Log) settleFooter(s *segment) error {
+	f, _, err := l.fs.OpenDirect(s.path)
+	if err != nil {
+		return err
+	}
+	err = rewrite(f, s.size, s.fileSize)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return l.fs.SyncDir(l.dir)
+}
+
+// rewrite writes whole pages of a file as they read: after a failed sync the system may show
+// bytes that never reached the disk and that a sync alone would not write.
+func rewrite(f vfs.File, from, to int64) error {
+	buf := vfs.AlignedBuffer(int(min(to-from, scanChunk)))
+	for off := from; off < to; off += int64(len(buf)) {
+		buf = buf[:min(int64(len(buf)), to-off)]
+		if n, err := f.ReadAt(buf, off); n < len(buf) {
+			return fmt.Errorf("read what is to be made durable: %w", errors.Join(err, io.ErrUnexpectedEOF))
+		}
+		if _, err := f.WriteAt(buf, off); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // dropStillborn removes a segment whose header never reached the disk. If
@@ -152,6 +189,9 @@ func (l *Log) recoverTail(f vfs.File, s *segment) error {
 	}
 	if res.promise < t.off {
 		if err := l.openTail(s.start.Next); err != nil {
+			return err
+		}
+		if err := rewrite(t.f, res.promise, t.off); err != nil {
 			return err
 		}
 		if err := t.f.Sync(); err != nil {

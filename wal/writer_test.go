@@ -213,6 +213,21 @@ func TestDeleteTriesAgain(t *testing.T) {
 	}
 }
 
+func TestFailedSyncOfDeletionFails(t *testing.T) {
+	disk := errors.New("no")
+	fault := vfs.NewFault(vfs.NewMem(1))
+	l := mustOpen(t, fault, testOptions(newTestWriter(t), 16<<10))
+	defer l.Close()
+	fill(t, l, 4, 1, 9000)
+	mustFlush(t, l)
+	fault.Add(vfs.Rule{Ops: vfs.OpSyncDir, Err: disk})
+	for range 2 { // and is not tried again
+		if err := l.DeleteBefore(2); !errors.Is(err, ErrFailed) || !errors.Is(err, disk) {
+			t.Fatalf("DeleteBefore: %v", err)
+		}
+	}
+}
+
 func TestClosedWriter(t *testing.T) {
 	w := NewWriter(WriterOptions{FlushInterval: time.Hour})
 	mem := vfs.NewMem(1)
