@@ -53,8 +53,8 @@ func goldenLog(t *testing.T, fsys vfs.FS) (string, []Block) {
 	return name, blocks
 }
 
-// goldenPage is the header page of goldenLog's first segment.
-func goldenPage(created []byte) []byte {
+// goldenPage is the header page of goldenLog's first segment, with the two fields that differ from one to the next.
+func goldenPage(created, nonce []byte) []byte {
 	le := binary.LittleEndian
 	page := make([]byte, 4096)
 	copy(page, "LVSEGMT1")
@@ -66,15 +66,16 @@ func goldenPage(created []byte) []byte {
 	le.PutUint64(page[48:], 900)
 	page[56], page[57] = 0xaa, 0xbb
 	copy(page[72:80], created)
+	copy(page[80:88], nonce)
 	le.PutUint32(page[8:], bitCRC(0, page[12:]))
 	return page
 }
 
 // goldenBytes writes goldenLog's first segment out by the tables.
-func goldenBytes(blocks []Block, created []byte) []byte {
+func goldenBytes(blocks []Block, created, nonce []byte) []byte {
 	le := binary.LittleEndian
-	salt := bitCRC(0, le.AppendUint64(le.AppendUint32(le.AppendUint64(nil, testGroup), testShard), 5))
-	want := goldenPage(created)
+	salt := bitCRC(0, append(le.AppendUint64(le.AppendUint32(le.AppendUint64(nil, testGroup), testShard), 5), nonce...))
+	want := goldenPage(created, nonce)
 
 	chain := []byte{0xaa, 0xbb, 15: 0}
 	block := func(b Block) []byte {
@@ -146,7 +147,7 @@ func TestGoldenBytes(t *testing.T) {
 	mem := vfs.NewMem(1)
 	name, blocks := goldenLog(t, mem)
 	got := readFile(t, mem, name)
-	want := goldenBytes(blocks, got[72:80])
+	want := goldenBytes(blocks, got[72:80], got[80:88])
 	if len(got) != len(want) {
 		t.Fatalf("the file has %d bytes, want %d", len(got), len(want))
 	}

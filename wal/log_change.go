@@ -7,7 +7,6 @@ import (
 	"path"
 	"slices"
 	"sort"
-	"time"
 
 	"github.com/levada-stream/levada/internal/vfs"
 )
@@ -281,7 +280,7 @@ func (l *Log) createEmpty(start Position) error {
 		return err
 	}
 	s := &segment{
-		path: name, id: segmentID{l.o.Group, l.o.Shard, start.Next},
+		path: name, id: newSegmentID(l.o.Group, l.o.Shard, start.Next),
 		start: start, end: start, size: pageSize, fileSize: pageSize,
 	}
 	l.tail = &tail{seg: s}
@@ -289,7 +288,7 @@ func (l *Log) createEmpty(start Position) error {
 		return err
 	}
 	page := vfs.AlignedBuffer(pageSize)
-	h := segmentHeader{group: l.o.Group, shard: l.o.Shard, start: start, created: time.Now().UnixNano()}
+	h := s.id.header(start)
 	h.encode(page)
 	if _, err := l.tail.f.WriteAt(page, 0); err != nil {
 		return err

@@ -61,16 +61,28 @@ func (l *Log) recover() error {
 
 // recoverSegment reads one segment. Only the last may be unsealed, or have no good header.
 func (l *Log) recoverSegment(first uint64, last bool) (*segment, error) {
-	s := &segment{path: path.Join(l.dir, segmentName(first)), id: segmentID{l.o.Group, l.o.Shard, first}}
-	f, err := l.fs.Open(s.path)
+	name := path.Join(l.dir, segmentName(first))
+	f, err := l.fs.Open(name)
 	if err != nil {
 		return nil, err
 	}
-	s, err = l.readSegment(f, s, last)
+	s, err := l.readSegment(f, name, first, last)
 	return s, errors.Join(err, f.Close())
 }
 
-func (l *Log) readSegment(f vfs.File, s *segment, last bool) (*segment, error) {
+func (l *Log) readSegment(f vfs.File, name string, first uint64, last bool) (*segment, error) {
+	h, err := readHeader(f, name, first)
+	if err != nil {
+		if last && errors.Is(err, ErrCorrupt) {
+			return nil, l.dropStillborn(f, name, err)
+		}
+		return nil, err
+	}
+	if h.group != l.o.Group || h.shard != l.o.Shard {
+		return nil, corrupt(name, 0, "the segment belongs to group %d, shard %d; this log is group %d, shard %d",
+			h.group, h.shard, l.o.Group, l.o.Shard)
+	}
+	s := &segment{path: name, id: h.id(), start: h.start, end: h.start}
 	ft, size, footErr := readFooter(f, s.path, s.id)
 	if footErr == nil && last { // a crash may have torn it, which shows in the index alone
 		_, footErr = readIndex(f, s.path, s.id, ft)
@@ -78,18 +90,6 @@ func (l *Log) readSegment(f vfs.File, s *segment, last bool) (*segment, error) {
 	if isReadError(footErr) {
 		return nil, footErr
 	}
-	h, err := readHeader(f, s.path, s.id.first)
-	if err != nil {
-		if last && footErr != nil && errors.Is(err, ErrCorrupt) {
-			return nil, l.dropStillborn(f, s, err)
-		}
-		return nil, err
-	}
-	if h.id() != s.id {
-		return nil, corrupt(s.path, 0, "the segment belongs to group %d, shard %d; this log is group %d, shard %d",
-			h.group, h.shard, l.o.Group, l.o.Shard)
-	}
-	s.start, s.end = h.start, h.start
 	if footErr == nil {
 		s.end, s.firstTime = ft.end, ft.firstTime
 		s.size, s.fileSize, s.sealed = ft.dataEnd, size, true
@@ -138,24 +138,42 @@ func rewrite(f vfs.File, from, to int64) error {
 }
 
 // dropStillborn removes a segment whose header never reached the disk. If
-// anything in the file was promised durable, the header was there once.
-func (l *Log) dropStillborn(f vfs.File, s *segment, headerErr error) error {
+// anything in the file was promised durable, or it was sealed, the header was
+// there once. With the header the nonce is lost, so checksums cannot be asked.
+func (l *Log) dropStillborn(f vfs.File, name string, headerErr error) error {
 	size, err := f.Size()
 	if err != nil {
 		return err
 	}
-	promise, _, err := afterEnd(f, s.id, 0, size)
+	promise, _, err := afterEnd(f, nil, 0, size)
 	if err != nil {
 		return err
 	}
-	if promise > 0 {
+	sealed, err := looksSealed(f, size)
+	if err != nil {
+		return err
+	}
+	if promise > 0 || sealed {
 		return headerErr
 	}
-	l.o.Logger.Info("removing a segment that a crash left without header", "path", s.path, "bytes", size)
-	if err := l.fs.Remove(s.path); err != nil {
+	l.o.Logger.Info("removing a segment that a crash left without header", "path", name, "bytes", size)
+	if err := l.fs.Remove(name); err != nil {
 		return err
 	}
 	return l.fs.SyncDir(l.dir)
+}
+
+// looksSealed reports whether a file ends as a sealed segment does.
+func looksSealed(f vfs.File, size int64) (bool, error) {
+	w := window{f: f, end: size}
+	b, err := w.at(size-footerSize, footerSize)
+	if isReadError(err) {
+		return false, err
+	}
+	if err == nil {
+		_, err = parseFooter(b, size)
+	}
+	return err == nil, nil
 }
 
 // recoverTail walks the unsealed last segment, cuts what is torn and syncs the rest.
@@ -172,7 +190,7 @@ func (l *Log) recoverTail(f vfs.File, s *segment) error {
 		return err
 	}
 	s.end = pos
-	promise, zero, err := afterEnd(f, s.id, pageCeil(res.end), size)
+	promise, zero, err := afterEnd(f, &s.id, pageCeil(res.end), size)
 	if err != nil {
 		return err
 	}

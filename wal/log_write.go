@@ -3,7 +3,6 @@ package wal
 import (
 	"errors"
 	"path"
-	"time"
 
 	"github.com/levada-stream/levada/internal/vfs"
 )
@@ -124,7 +123,7 @@ func (l *Log) openTail(next uint64) error {
 		if err := f.Close(); err != nil {
 			return err
 		}
-		id := segmentID{l.o.Group, l.o.Shard, next}
+		id := newSegmentID(l.o.Group, l.o.Shard, next)
 		t = &tail{seg: &segment{path: name, id: id, start: start, end: start}}
 		l.tail = t
 	}
@@ -174,7 +173,7 @@ func (l *Log) layOut(wh writeHeader, blocks []*memBlock) [][]byte {
 	}
 	heads := make([]byte, lead+int(wh.pad)+len(blocks)*BlockHeaderSize)
 	if lead > 0 {
-		sh := segmentHeader{group: l.o.Group, shard: l.o.Shard, start: t.seg.start, created: time.Now().UnixNano()}
+		sh := t.seg.id.header(t.seg.start)
 		sh.encode(heads)
 	}
 	wh.encode(heads[lead:], t.seg.id.salt())

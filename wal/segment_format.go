@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"math/rand/v2"
+	"time"
 
 	"github.com/levada-stream/levada/internal/vfs"
 )
@@ -28,20 +30,28 @@ const (
 
 func pageCeil(n int64) int64 { return (n + pageSize - 1) &^ (pageSize - 1) }
 
-// segmentID is what all parts of one segment file are bound to, so that a
-// page of another file is never taken for one of its own.
+// segmentID is what all parts of one segment file are bound to, so that a page
+// of another file is never taken for one of its own. The nonce is random: who
+// writes records cannot make them look like pages of the file either.
 type segmentID struct {
 	group uint64
 	shard uint32
 	first uint64
+	nonce uint64
+}
+
+// newSegmentID names a segment that is about to be made.
+func newSegmentID(group uint64, shard uint32, first uint64) segmentID {
+	return segmentID{group, shard, first, rand.Uint64()}
 }
 
 // salt is the value that the segment's checksums start from.
 func (id segmentID) salt() uint32 {
-	var b [20]byte
+	var b [28]byte
 	binary.LittleEndian.PutUint64(b[:], id.group)
 	binary.LittleEndian.PutUint32(b[8:], id.shard)
 	binary.LittleEndian.PutUint64(b[12:], id.first)
+	binary.LittleEndian.PutUint64(b[20:], id.nonce)
 	return crc32.Checksum(b[:], castagnoli)
 }
 
@@ -51,9 +61,17 @@ type segmentHeader struct {
 	shard   uint32
 	start   Position
 	created int64 // unix ns, for people
+	nonce   uint64
 }
 
-func (h *segmentHeader) id() segmentID { return segmentID{h.group, h.shard, h.start.Next} }
+func (h *segmentHeader) id() segmentID {
+	return segmentID{h.group, h.shard, h.start.Next, h.nonce}
+}
+
+// header returns the first page of a segment made now.
+func (id segmentID) header(start Position) segmentHeader {
+	return segmentHeader{group: id.group, shard: id.shard, start: start, created: time.Now().UnixNano(), nonce: id.nonce}
+}
 
 func (h *segmentHeader) encode(page []byte) {
 	clear(page[:pageSize])
@@ -67,6 +85,7 @@ func (h *segmentHeader) encode(page []byte) {
 	le.PutUint64(page[48:], uint64(h.start.Time))
 	copy(page[56:72], h.start.Chain[:])
 	le.PutUint64(page[72:], uint64(h.created))
+	le.PutUint64(page[80:], h.nonce)
 	le.PutUint32(page[8:], crc32.Checksum(page[12:pageSize], castagnoli))
 }
 
@@ -92,6 +111,7 @@ func decodeSegmentHeader(page []byte) (segmentHeader, error) {
 			Chain: Chain(page[56:72]),
 		},
 		created: int64(le.Uint64(page[72:])),
+		nonce:   le.Uint64(page[80:]),
 	}, nil
 }
 
@@ -132,11 +152,21 @@ func (h *writeHeader) encode(b []byte, salt uint32) {
 // decodeWriteHeader reads the header of the write at off.
 func decodeWriteHeader(b []byte, off int64, salt uint32) (writeHeader, error) {
 	le := binary.LittleEndian
+	if len(b) < writeHeaderSize || le.Uint32(b) != magicWrite {
+		return writeHeader{}, errMagic
+	}
+	if le.Uint32(b[4:]) != crc32.Update(salt, castagnoli, b[8:writeHeaderSize]) {
+		return writeHeader{}, errHeaderCRC
+	}
+	return parseWriteHeader(b, off)
+}
+
+// parseWriteHeader is decodeWriteHeader without the checksum.
+func parseWriteHeader(b []byte, off int64) (writeHeader, error) {
+	le := binary.LittleEndian
 	switch {
 	case len(b) < writeHeaderSize || le.Uint32(b) != magicWrite:
 		return writeHeader{}, errMagic
-	case le.Uint32(b[4:]) != crc32.Update(salt, castagnoli, b[8:writeHeaderSize]):
-		return writeHeader{}, errHeaderCRC
 	case le.Uint64(b[16:]) != uint64(off):
 		return writeHeader{}, fmt.Errorf("write belongs at byte %d", le.Uint64(b[16:]))
 	}
@@ -247,12 +277,21 @@ func footerLength(n int) int64 { return pageCeil(int64(n)*indexEntrySize + foote
 // decodeFooter reads the last footerSize bytes of a file of size bytes.
 func decodeFooter(b []byte, size int64, salt uint32) (footer, error) {
 	le := binary.LittleEndian
-	switch {
-	case len(b) < footerSize || le.Uint32(b) != magicFooter:
+	if len(b) < footerSize || le.Uint32(b) != magicFooter {
 		return footer{}, errors.New("no footer")
-	case le.Uint32(b[4:]) != crc32.Update(salt, castagnoli, b[8:footerSize]):
+	}
+	if le.Uint32(b[4:]) != crc32.Update(salt, castagnoli, b[8:footerSize]) {
 		return footer{}, errors.New("footer checksum mismatch")
 	}
+	return parseFooter(b, size)
+}
+
+// parseFooter is decodeFooter without the checksum.
+func parseFooter(b []byte, size int64) (footer, error) {
+	if len(b) < footerSize || binary.LittleEndian.Uint32(b) != magicFooter {
+		return footer{}, errors.New("no footer")
+	}
+	le := binary.LittleEndian
 	f := footer{
 		indexCRC: le.Uint32(b[8:]),
 		entries:  le.Uint32(b[12:]),

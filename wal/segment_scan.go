@@ -143,10 +143,16 @@ func (s *scanner) stop(err error) error {
 }
 
 // afterEnd looks at the bytes behind a scan's end. It returns the largest
-// promise of a write header that survives there, and whether all is zero.
-func afterEnd(f vfs.File, id segmentID, from, size int64) (promise int64, zero bool, err error) {
+// promise of a write header that survives there, and whether all is zero. id is
+// nil if the segment's header is lost: then nothing tells a write header from
+// data that look like one, and it counts.
+func afterEnd(f vfs.File, id *segmentID, from, size int64) (promise int64, zero bool, err error) {
 	w := window{f: f, end: size, chunk: scanChunk, reuse: true}
-	salt := id.salt()
+	decode := parseWriteHeader
+	if id != nil {
+		salt := id.salt()
+		decode = func(page []byte, off int64) (writeHeader, error) { return decodeWriteHeader(page, off, salt) }
+	}
 	zero = true
 	for off := from; off < size; {
 		n := int(min(pageCeil(off+1), size) - off)
@@ -154,7 +160,7 @@ func afterEnd(f vfs.File, id segmentID, from, size int64) (promise int64, zero b
 		if err != nil {
 			return 0, false, err
 		}
-		if h, err := decodeWriteHeader(page, off, salt); err == nil {
+		if h, err := decode(page, off); err == nil {
 			promise = max(promise, h.promise)
 		}
 		zero = zero && allZero(page)

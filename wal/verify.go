@@ -118,7 +118,7 @@ func (v *verifier) run() error {
 		r.Durable = r.Bytes
 		return v.checkFooter(ft, res, pos)
 	}
-	promise, zero, err := afterEnd(v.f, v.id, pageCeil(res.end), r.Bytes)
+	promise, zero, err := afterEnd(v.f, &v.id, pageCeil(res.end), r.Bytes)
 	if err != nil {
 		return err
 	}
