@@ -82,7 +82,6 @@ type Raft struct {
 // Limits bound what clients can make a node do or hold.
 type Limits struct {
 	RecordBytesMax                 ByteSize `yaml:"record_bytes_max"`
-	BatchBytesMax                  ByteSize `yaml:"batch_bytes_max"`
 	AppendBytesInFlightMax         ByteSize `yaml:"append_bytes_in_flight_max"`
 	AppendBytesInFlightMaxPerShard ByteSize `yaml:"append_bytes_in_flight_max_per_shard"`
 	ConnectionsMax                 int      `yaml:"connections_max"`
@@ -130,7 +129,7 @@ func Defaults() Config {
 			LeaderLease: Duration(500 * time.Millisecond), Commit: Duration(500 * time.Millisecond), SnapshotEntries: 4096,
 		},
 		Limits: Limits{
-			RecordBytesMax: 10 * MiB, BatchBytesMax: 11 * MiB,
+			RecordBytesMax: 10 * MiB,
 			AppendBytesInFlightMax: 128 * MiB, AppendBytesInFlightMaxPerShard: 32 * MiB,
 			ConnectionsMax: 4096, CallsPerConnectionMax: 4096,
 			HandshakeTimeout: Duration(5 * time.Second), ShutdownTimeout: Duration(10 * time.Second),

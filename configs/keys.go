@@ -81,7 +81,6 @@ var keyTable = [...]Key{
 	{Path: "raft.commit", Min: millisecond, Max: 60 * second, Doc: "An idle leader tells its followers of the last commit after this."},
 	{Path: "raft.snapshot_entries", Min: 64, Max: 1 << 24, Doc: "Entries after which a shard takes a snapshot of its metadata, so that the journal can be recycled and a restart is quick."},
 	{Path: "limits.record_bytes_max", Min: 1024, Max: int64(10 * MiB), Doc: "Largest record, key included, that a stream on this node may allow."},
-	{Path: "limits.batch_bytes_max", Min: 2048, Max: int64(11 * MiB), Doc: "Largest encoded batch. Above limits.record_bytes_max."},
 	{Path: "limits.append_bytes_in_flight_max", Min: int64(16 * MiB), Max: int64(TiB), Doc: "Bytes received and not yet acknowledged, over all shards; beyond it appends are refused as throttled."},
 	{Path: "limits.append_bytes_in_flight_max_per_shard", Min: int64(12 * MiB), Max: int64(TiB), Doc: "The same for one shard."},
 	{Path: "limits.connections_max", Min: 1, Max: 1 << 20, Doc: "Client connections to the native API; beyond it new ones are closed."},

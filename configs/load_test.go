@@ -106,7 +106,6 @@ func TestBadFilesNameTheirFault(t *testing.T) {
 		{"lease", "raft:\n  leader_lease: 1500ms\n", "raft.leader_lease: 1.5s is above raft.heartbeat, 1s"},
 		{"election", "raft:\n  election: 100ms\n", "raft.election"},
 		{"journal", "storage:\n  journal_segment_bytes: 512MiB\n", "storage.journal_bytes_max"},
-		{"batch", "limits:\n  batch_bytes_max: 1MiB\n", "limits.batch_bytes_max"},
 		{"name", "node:\n  name: a b\n", "node.name"},
 		{"labels", "node:\n  labels: {a: " + strings.Repeat("x", 200) + "}\n", "the limit is 128"},
 	} {

@@ -189,10 +189,6 @@ func (c Config) checkOrder() []error {
 	rule(c.Raft.LeaderLease <= c.Raft.Heartbeat, "raft.leader_lease: %s is above raft.heartbeat, %s", c.Raft.LeaderLease, c.Raft.Heartbeat)
 	rule(c.Storage.JournalBytesMax >= 4*c.Storage.JournalSegmentBytes,
 		"storage.journal_bytes_max: %s is below four segments of storage.journal_segment_bytes, %s", c.Storage.JournalBytesMax, c.Storage.JournalSegmentBytes)
-	rule(c.Limits.BatchBytesMax > c.Limits.RecordBytesMax,
-		"limits.batch_bytes_max: %s must be above limits.record_bytes_max, %s", c.Limits.BatchBytesMax, c.Limits.RecordBytesMax)
-	rule(c.Limits.AppendBytesInFlightMaxPerShard >= c.Limits.BatchBytesMax,
-		"limits.append_bytes_in_flight_max_per_shard: %s is below limits.batch_bytes_max, %s", c.Limits.AppendBytesInFlightMaxPerShard, c.Limits.BatchBytesMax)
 	rule(c.Limits.AppendBytesInFlightMax >= c.Limits.AppendBytesInFlightMaxPerShard,
 		"limits.append_bytes_in_flight_max: %s is below limits.append_bytes_in_flight_max_per_shard, %s", c.Limits.AppendBytesInFlightMax, c.Limits.AppendBytesInFlightMaxPerShard)
 	return faults

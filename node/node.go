@@ -80,7 +80,7 @@ func Run(ctx context.Context, cfg configs.Config, log hclog.Logger, ready func(I
 		return err
 	}
 	n := &Node{
-		cfg: cfg, log: log.With("node", name), fs: vfs.OS(), now: time.Now,
+		cfg: cfg, log: log.With("node", name), fs: vfs.OSDirect(vfs.DirectIO(cfg.Storage.DirectIO)), now: time.Now,
 		started: time.Now(), metaStore: meta.NewStore(), reportNow: make(chan struct{}, 1),
 		budget: partition.NewBudget(int64(cfg.Limits.AppendBytesInFlightMax)),
 	}

@@ -15,11 +15,27 @@ import (
 // ErrLocked is what Lock fails with while another holder has the lock.
 var ErrLocked = errors.New("locked by another process")
 
-// OS returns the file system of the machine. Paths are the process's own,
-// absolute or relative to its working directory.
-func OS() FS { return osFS{} }
+// DirectIO says whether OpenDirect passes the page cache by.
+type DirectIO string
 
-type osFS struct{}
+// The zero value is DirectAuto.
+const (
+	DirectAuto DirectIO = "auto" // where the file system can
+	DirectOn   DirectIO = "on"   // always; OpenDirect fails where it cannot
+	DirectOff  DirectIO = "off"  // never
+)
+
+// ErrNoDirectIO is what OpenDirect fails with where DirectOn cannot be had.
+var ErrNoDirectIO = errors.New("the file system has no direct I/O")
+
+// OS returns the file system of the machine with DirectAuto. Paths are the
+// process's own, absolute or relative to its working directory.
+func OS() FS { return OSDirect(DirectAuto) }
+
+// OSDirect is OS with a choice about direct I/O.
+func OSDirect(direct DirectIO) FS { return osFS{direct} }
+
+type osFS struct{ direct DirectIO }
 
 func (osFS) Create(name string) (File, error) {
 	return wrapOS(os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o640))

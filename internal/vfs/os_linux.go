@@ -3,6 +3,7 @@ package vfs
 import (
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -11,13 +12,20 @@ import (
 // iovMax is the number of buffers that Linux takes in one gathered write.
 const iovMax = 1024
 
-func (osFS) OpenDirect(name string) (File, bool, error) {
+func (o osFS) OpenDirect(name string) (File, bool, error) {
+	if o.direct == DirectOff {
+		f, err := o.OpenReadWrite(name)
+		return f, false, err
+	}
 	reader, err := os.OpenFile(name, os.O_RDWR, 0)
 	if err != nil {
 		return nil, false, err
 	}
 	f, err := os.OpenFile(name, os.O_RDWR|unix.O_DIRECT, 0)
 	if errors.Is(err, unix.EINVAL) { // the file system has no direct I/O
+		if o.direct == DirectOn {
+			return nil, false, errors.Join(&fs.PathError{Op: "open", Path: name, Err: ErrNoDirectIO}, reader.Close())
+		}
 		return &osFile{f: reader, reader: reader}, false, nil
 	}
 	if err != nil {

@@ -2,8 +2,13 @@
 
 package vfs
 
+import "io/fs"
+
 // OpenDirect opens the file through the page cache: there is no direct I/O here.
 func (f osFS) OpenDirect(name string) (File, bool, error) {
+	if f.direct == DirectOn {
+		return nil, false, &fs.PathError{Op: "open", Path: name, Err: ErrNoDirectIO}
+	}
 	file, err := f.OpenReadWrite(name)
 	return file, false, err
 }
