@@ -129,7 +129,7 @@ func Defaults() Config {
 			LeaderLease: Duration(500 * time.Millisecond), Commit: Duration(500 * time.Millisecond), SnapshotEntries: 4096,
 		},
 		Limits: Limits{
-			RecordBytesMax: 10 * MiB,
+			RecordBytesMax:         10 * MiB,
 			AppendBytesInFlightMax: 128 * MiB, AppendBytesInFlightMaxPerShard: 32 * MiB,
 			ConnectionsMax: 4096, CallsPerConnectionMax: 4096,
 			HandshakeTimeout: Duration(5 * time.Second), ShutdownTimeout: Duration(10 * time.Second),

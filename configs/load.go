@@ -94,8 +94,13 @@ func pointed(err error) error {
 }
 
 // ApplyEnv overrides the settings whose variable is set, even to nothing.
-// Lists are separated by commas.
+// Lists are separated by commas. Of the gossip key and its file, a variable of
+// one takes the place of the other in the file.
 func (c *Config) ApplyEnv(lookup LookupEnv) error {
+	_, key := lookup("LEVADA_CLUSTER_SECRET_KEY")
+	if _, file := lookup("LEVADA_CLUSTER_SECRET_KEY_FILE"); key != file {
+		c.Cluster.SecretKey, c.Cluster.SecretKeyFile = "", ""
+	}
 	for _, k := range keyTable {
 		if !k.Env {
 			continue

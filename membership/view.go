@@ -52,10 +52,13 @@ func newView(own Meta, log hclog.Logger) (*view, error) {
 }
 
 func (v *view) setSelf(m Meta) error {
-	leaving := m
-	leaving.Leaving = true
-	// A node that cannot say that it leaves would only notice when it does.
-	if _, err := EncodeMeta(leaving); err != nil {
+	most := m
+	most.Leaving, most.Bootstrapped, most.Full = true, true, true
+	if most.ClusterID == "" {
+		most.ClusterID = "00000000-0000-0000-0000-000000000000"
+	}
+	// A node that cannot say that it leaves, or to which cluster it belongs, would only notice when it does.
+	if _, err := EncodeMeta(most); err != nil {
 		return err
 	}
 	data, err := EncodeMeta(m)

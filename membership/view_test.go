@@ -182,3 +182,23 @@ func FuzzDecodeMeta(f *testing.F) {
 		}
 	})
 }
+
+// What a node has to say later must fit from the start: its cluster's id most of all.
+func TestMetaLeavesRoomForTheClusterID(t *testing.T) {
+	m := Meta{NodeID: strings.Repeat("i", 36), Name: strings.Repeat("n", 128), Zone: "", Format: 1}
+	for range 512 {
+		m.Zone += "z"
+		v, err := newView(m, hclog.NewNullLogger())
+		if err != nil {
+			if !errors.Is(err, ErrMetaTooLarge) {
+				t.Fatal(err)
+			}
+			return
+		}
+		later := m
+		later.ClusterID, later.Bootstrapped, later.Full = strings.Repeat("c", 36), true, true
+		if err := v.setSelf(later); err != nil {
+			t.Fatalf("a zone of %d bytes is taken at the start, and then: %v", len(m.Zone), err)
+		}
+	}
+}

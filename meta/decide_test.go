@@ -473,3 +473,24 @@ func TestPlan(t *testing.T) {
 	expect("an initial replica that shall go", plan(3, 2), "1:wait 2:bootstrap[node-01 node-02 node-03] ")
 	expect("a desired one that is not initial", plan(0, 1), "1:run 2:wait ")
 }
+
+func TestOnlyStorageNodesTakeReplicas(t *testing.T) {
+	b := cluster(t, 3)
+	front := register(3)
+	front.Roles = []string{"ingest"}
+	b.must(front)
+	placement, err := Place(b.state(), allAlive(b.state()), settings(9, 3))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := count(placement, func(r []NodeID) []NodeID { return r })[nodeID(3)]; n != 0 {
+		t.Errorf("a node without the role storage got %d replicas", n)
+	}
+	b.create("s", 1, 3)
+	b.settle(1)
+	hints := allAlive(b.state())
+	hints[nodeID(0)] = Hint{DeadSince: 1}
+	if c := Repair(b.state(), hints, 1_000*minute); len(c) != 0 {
+		t.Errorf("repair moves a replica to it: %+v", c)
+	}
+}

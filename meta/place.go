@@ -32,7 +32,7 @@ func (s *State) loads(hints Hints) []*nodeLoad {
 	var all []*nodeLoad
 	byID := make(map[NodeID]*nodeLoad)
 	for _, n := range s.nodes {
-		if n.State == NodeJoined && !hints[n.ID].Full {
+		if n.State == NodeJoined && n.stores() && !hints[n.ID].Full {
 			l := &nodeLoad{node: n, alive: hints[n.ID].Alive}
 			byID[n.ID] = l
 			all = append(all, l)
@@ -52,6 +52,12 @@ func (s *State) loads(hints Hints) []*nodeLoad {
 	}
 	return all
 }
+
+// roleStorage is the role of nodes that hold replicas.
+const roleStorage = "storage"
+
+// stores reports whether the node may hold replicas; one that names no role may.
+func (n *Node) stores() bool { return len(n.Roles) == 0 || slices.Contains(n.Roles, roleStorage) }
 
 // Place chooses the replicas of a new stream: for each shard, nodes in as many
 // zones as possible, then those with the fewest replicas, living ones before

@@ -63,7 +63,8 @@ func (a *adminServer) created(ctx context.Context, req *pb.CreateStreamRequest, 
 }
 
 // settingsFrom fills in defaults; the default of replicas is three, or one
-// where fewer nodes take part.
+// where fewer nodes take part and no more are expected. While nodes of a new
+// cluster have still to register it refuses to choose: the choice is for good.
 func (n *Node) settingsFrom(state *meta.State, p *pb.StreamSettings) (meta.Settings, error) {
 	for _, f := range []struct {
 		name string
@@ -84,19 +85,35 @@ func (n *Node) settingsFrom(state *meta.State, p *pb.StreamSettings) (meta.Setti
 		}
 	}
 	if s.Replicas == 0 && joined < meta.ReplicasDefault {
+		if expect := n.cfg.Cluster.ExpectNodes; expect >= meta.ReplicasDefault {
+			return s, fault.New(fault.Unavailable, "%d of %d expected nodes have registered, too few for %d replicas; retry, or say how many replicas", joined, expect, meta.ReplicasDefault)
+		}
 		s.Replicas = 1
 	}
+	if s.MaxRecordBytes == 0 {
+		s.MaxRecordBytes = min(meta.RecordBytesDefault, int64(n.cfg.Limits.RecordBytesMax))
+	}
 	s = s.WithDefaults()
-	if limit := int64(n.cfg.Limits.RecordBytesMax); s.MaxRecordBytes > limit {
-		return s, fault.TooLargeField("max_record_bytes", uint64(limit), "max_record_bytes is %d, this cluster allows %d (limits.record_bytes_max)", s.MaxRecordBytes, limit)
+	if err := n.checkRecordBytes(s.MaxRecordBytes); err != nil {
+		return s, err
 	}
 	return s, s.Validate()
+}
+
+func (n *Node) checkRecordBytes(most int64) error {
+	if limit := int64(n.cfg.Limits.RecordBytesMax); most > limit {
+		return fault.TooLargeField("max_record_bytes", uint64(limit), "max_record_bytes is %d, this cluster allows %d (limits.record_bytes_max)", most, limit)
+	}
+	return nil
 }
 
 func (a *adminServer) UpdateStream(ctx context.Context, req *pb.UpdateStreamRequest) (*pb.UpdateStreamResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
 	defer cancel()
 	command := &meta.UpdateStream{Name: req.GetName(), Time: a.n.now().UnixMilli()}
+	if st, ok := a.n.metaStore.State().StreamByName(req.GetName()); ok {
+		command.StreamID = st.ID
+	}
 	if req.RetentionMs != nil {
 		if req.GetRetentionMs()%1000 != 0 {
 			return nil, fault.InvalidField("retention_ms", "retention_ms must be a whole number of seconds, not %d ms", req.GetRetentionMs())
@@ -107,6 +124,9 @@ func (a *adminServer) UpdateStream(ctx context.Context, req *pb.UpdateStreamRequ
 	command.RetentionBytes = req.RetentionBytes
 	if req.MaxRecordBytes != nil {
 		most := int64(req.GetMaxRecordBytes())
+		if err := a.n.checkRecordBytes(most); err != nil {
+			return nil, err
+		}
 		command.MaxRecordBytes = &most
 	}
 	if err := a.n.propose(ctx, command); err != nil {
@@ -122,10 +142,20 @@ func (a *adminServer) UpdateStream(ctx context.Context, req *pb.UpdateStreamRequ
 func (a *adminServer) DeleteStream(ctx context.Context, req *pb.DeleteStreamRequest) (*pb.DeleteStreamResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
 	defer cancel()
-	if err := a.n.propose(ctx, &meta.DeleteStream{Name: req.GetName(), Time: a.n.now().UnixMilli()}); err != nil {
+	if err := a.n.propose(ctx, deleteCommand(a.n.metaStore.State(), req.GetName(), a.n.now().UnixMilli())); err != nil {
 		return nil, err
 	}
 	return &pb.DeleteStreamResponse{}, nil
+}
+
+// deleteCommand names the stream by its id too: a proposal whose answer was lost
+// is proposed again, and must neither fail nor delete a later stream of that name.
+func deleteCommand(state *meta.State, name string, now int64) *meta.DeleteStream {
+	c := &meta.DeleteStream{Name: name, Time: now}
+	if st, ok := state.StreamByName(name); ok {
+		c.StreamID = st.ID
+	}
+	return c
 }
 
 func (a *adminServer) DescribeStream(_ context.Context, req *pb.DescribeStreamRequest) (*pb.DescribeStreamResponse, error) {

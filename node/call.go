@@ -26,6 +26,8 @@ const (
 	// callFound takes a founding in JSON and answers nothing: the node agrees that
 	// the sender founds the cluster.
 	callFound uint8 = 4
+	// callFounder takes nothing and answers in JSON which founder the node has agreed to.
+	callFounder uint8 = 5
 )
 
 // groupStatus is what one node says of its replica of a group.
@@ -42,6 +44,7 @@ func (n *Node) registerCalls() {
 	n.transport.Handle(callGroupStatus, n.serveGroupStatus)
 	n.transport.Handle(callFetch, n.serveFetch)
 	n.transport.Handle(callFound, n.serveFound)
+	n.transport.Handle(callFounder, n.serveFounder)
 }
 
 func (n *Node) serveGroupStatus(_ context.Context, _ string, request []byte) ([]byte, error) {

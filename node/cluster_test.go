@@ -224,15 +224,27 @@ func markReplicas(t *testing.T, dataDir string) []string {
 
 func awaitHealthy(ctx context.Context, t *testing.T, c *client.Client) {
 	t.Helper()
-	for {
+	await(ctx, t, func() error {
 		state, err := c.Cluster(ctx, 0)
-		if err == nil && state.GetHealthy() {
+		if err == nil && !state.GetHealthy() {
+			err = fmt.Errorf("not healthy: %v", state.GetProblems())
+		}
+		return err
+	})
+}
+
+// await asks until the answer is nil, and fails the test with the last answer when ctx ends.
+func await(ctx context.Context, t *testing.T, ask func() error) {
+	t.Helper()
+	for {
+		err := ask()
+		if err == nil {
 			return
 		}
 		select {
 		case <-time.After(100 * time.Millisecond):
 		case <-ctx.Done():
-			t.Fatalf("not healthy: %v, %v", state.GetProblems(), err)
+			t.Fatal(err)
 		}
 	}
 }

@@ -43,6 +43,7 @@ func (n *Node) openConsensus(p *ports, opened *closers) error {
 	if err != nil {
 		return fmt.Errorf("start the meta group: %w", err)
 	}
+	opened.add(func() error { n.keepState(); return nil })
 	n.peers = newPeerConns(p.credentials())
 	opened.add(n.peers.close)
 	return nil
@@ -154,11 +155,21 @@ func (n *Node) seen() []membership.Node { return n.members.Load().Nodes() }
 
 // hints is what gossip says about every node, for placement.
 func (n *Node) hints() meta.Hints {
+	return hintsOf(n.seen(), n.members.Load().Lost(), n.metaStore.State().Nodes(), n.started.UnixMilli())
+}
+
+// hintsOf says of every node that is registered whether it lives. Gossip
+// forgets the dead, and a process that started after a node died has never
+// heard of it: such a node has been away at least since the start.
+func hintsOf(seen, lost []membership.Node, registered []*meta.Node, started int64) meta.Hints {
 	hints := meta.Hints{}
-	for _, m := range n.members.Load().Lost() {
+	for _, node := range registered {
+		hints[node.ID] = meta.Hint{DeadSince: max(started, node.Changed)}
+	}
+	for _, m := range lost {
 		hints[m.NodeID] = meta.Hint{DeadSince: m.Since.UnixMilli()}
 	}
-	for _, m := range n.seen() {
+	for _, m := range seen {
 		hints[m.NodeID] = meta.Hint{Alive: true, Full: m.Full}
 	}
 	return hints

@@ -20,6 +20,7 @@ const (
 	metaEvery       = time.Second
 	retentionEvery  = 5 * time.Second
 	diskEvery       = 2 * time.Second
+	keepEvery       = 10 * time.Second
 	reportBatchMax  = 1000
 	dutyCallTimeout = 2 * time.Second
 )
@@ -107,6 +108,21 @@ func (n *Node) followState(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// keepState takes a snapshot of the control state if it has changed. The log of
+// the meta group does not say how far it is committed: after a restart without
+// the group's majority the last snapshot is all that the data path has to go on.
+func (n *Node) keepState() {
+	version := n.metaStore.State().Version()
+	if version == n.kept {
+		return
+	}
+	if err := n.metaRaft.Snapshot(); err != nil {
+		n.log.Debug("cannot keep the control state now", "error", err)
+		return
+	}
+	n.kept = version
 }
 
 // checkMembership stops a node that the cluster has given up: it must not come
@@ -288,10 +304,14 @@ func (n *Node) proposeCommand(ctx context.Context, c meta.Command) error {
 	return n.propose(ctx, c)
 }
 
-// retentionDuty trims, in the shards that this node leads, what their streams no longer keep.
+// retentionDuty trims, in the shards that this node leads, what their streams no longer keep,
+// and gives the disk back: a shard that nobody writes to would take no snapshot by itself.
 func (n *Node) retentionDuty(context.Context) {
 	state := n.metaStore.State()
 	for _, sh := range n.shards.all() {
+		if sh.replica.SweepDue() {
+			n.host.RequestSnapshot(sh.group)
+		}
 		st, ok := state.StreamByID(sh.stream.ID)
 		if !ok || !sh.raft.IsLeader() {
 			continue

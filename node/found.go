@@ -22,6 +22,11 @@ import (
 // of them to agree. A node agrees with one founder only, and remembers it on
 // its disk: two founders would write different first entries for the same
 // Raft log. With all of them agreed the founder bootstraps the meta group.
+//
+// A founder that did not get that far gives way to one with a smaller id, by
+// agreeing to it; from then on it cannot found, and who has agreed to it may
+// agree to another. Otherwise a node that comes late, or back with another id,
+// would wait for ever for a founder that waits for it.
 
 // metaVotersMax is how many nodes vote in the meta group; the others follow it.
 const metaVotersMax = 5
@@ -88,7 +93,7 @@ func (n *Node) foundWith(ctx context.Context, ids []string) error {
 	if err != nil {
 		return err
 	}
-	if err := n.agree(f); err != nil {
+	if err := n.agree(f, ""); err != nil {
 		return err
 	}
 	for _, id := range ids[1:] {
@@ -104,25 +109,68 @@ func (n *Node) foundWith(ctx context.Context, ids []string) error {
 		servers[i] = raftfsm.Server{ID: id, Voter: i < metaVotersMax}
 	}
 	n.log.Info("founding the cluster", "cluster", f.Cluster, "nodes", ids)
-	if err := n.metaRaft.Bootstrap(servers); err != nil {
+	if err := n.bootstrapMeta(servers); err != nil {
 		return err
 	}
 	n.metaRaft.Campaign(0)
 	return nil
 }
 
+// bootstrapMeta writes the first entry, unless this node has given way meanwhile.
+func (n *Node) bootstrapMeta(servers []raftfsm.Server) error {
+	n.idMu.Lock()
+	defer n.idMu.Unlock()
+	if n.id.Founder != n.nodeID {
+		return fault.New(fault.Conflict, "this node has agreed to another founder, %s (%s)", n.id.FounderName, n.id.Founder)
+	}
+	return n.metaRaft.Bootstrap(servers)
+}
+
+// founderState is what a node says of the founder it has agreed to.
+type founderState struct {
+	Founder string `json:"founder"`
+	Member  bool   `json:"member"` // the node is part of a cluster
+}
+
+// serveFounder answers which founder this node has agreed to.
+func (n *Node) serveFounder(context.Context, string, []byte) ([]byte, error) {
+	n.idMu.Lock()
+	defer n.idMu.Unlock()
+	return json.Marshal(founderState{n.id.Founder, n.id.ClusterID != "" || n.metaRaft.HasState()})
+}
+
+// gaveWay returns the founder this node has agreed to if that one has agreed
+// to another since: then it cannot found any more.
+func (n *Node) gaveWay(ctx context.Context, f founding) string {
+	n.idMu.Lock()
+	other := n.id.Founder
+	n.idMu.Unlock()
+	if other == "" || other == n.nodeID || other == f.Founder {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout/2)
+	defer cancel()
+	answer, err := n.transport.Call(ctx, other, callFounder, nil)
+	var st founderState
+	if err != nil || json.Unmarshal(answer, &st) != nil || st.Member || st.Founder == "" || st.Founder == other {
+		return ""
+	}
+	return other
+}
+
 // serveFound answers a founder.
-func (n *Node) serveFound(_ context.Context, from string, request []byte) ([]byte, error) {
+func (n *Node) serveFound(ctx context.Context, from string, request []byte) ([]byte, error) {
 	var f founding
 	if err := json.Unmarshal(request, &f); err != nil || f.Founder != from {
 		return nil, fault.New(fault.Invalid, "malformed founding from node %s", from)
 	}
-	return nil, n.agree(f)
+	return nil, n.agree(f, n.gaveWay(ctx, f))
 }
 
 // agree remembers the founder, or refuses because of an earlier one. An earlier
 // founder that lost its disk is seen in gossip under its name with a new id; it can never found.
-func (n *Node) agree(f founding) error {
+// Nor can released, which has given way.
+func (n *Node) agree(f founding, released string) error {
 	n.idMu.Lock()
 	defer n.idMu.Unlock()
 	switch {
@@ -134,7 +182,8 @@ func (n *Node) agree(f founding) error {
 		return fault.New(fault.Invalid, "node %s is not among the founders", n.name)
 	case n.id.Founder == f.Founder:
 		return nil
-	case n.id.Founder != "" && !n.founderGone():
+	case n.id.Founder == n.nodeID && f.Founder < n.nodeID: // gives way
+	case n.id.Founder != "" && n.id.Founder != released && !n.founderGone():
 		return fault.New(fault.Conflict, "node %s has agreed to another founder, %s (%s); start that node", n.name, n.id.FounderName, n.id.Founder)
 	}
 	id := n.id

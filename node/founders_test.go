@@ -71,3 +71,47 @@ func TestMetaVoters(t *testing.T) {
 		}
 	}
 }
+
+// A follower that died before it voted must not keep the successor of a wiped
+// voter out of the meta group, nor the wiped one in.
+func TestDeadFollowerHoldsUpNothing(t *testing.T) {
+	set := func(ids ...string) map[string]bool {
+		m := map[string]bool{}
+		for _, id := range ids {
+			m[id] = true
+		}
+		return m
+	}
+	servers := []raftfsm.Server{{ID: "a", Voter: true}, {ID: "b", Voter: true}, {ID: "c", Voter: true}, {ID: "d"}}
+	joined, alive := set("b", "c", "d", "e"), set("b", "c", "e") // a was wiped and is e now; d is dead
+	var steps []meta.Step
+	for range 4 {
+		voters, actual, absent := metaVoters(servers, joined, alive)
+		if absent != "" && !slices.Contains(voters, absent) {
+			t.Fatalf("%s is to follow only", absent)
+		}
+		for i := range actual {
+			if !alive[actual[i].Node] {
+				actual[i].Lag = meta.LagUnknown
+			}
+		}
+		step := meta.ReconcileMembership("b", voters, actual)
+		if step.Kind == meta.StepNone {
+			break
+		}
+		steps = append(steps, step)
+		at := slices.IndexFunc(servers, func(s raftfsm.Server) bool { return s.ID == step.Node })
+		switch step.Kind {
+		case meta.StepAddLearner:
+			servers = append(servers, raftfsm.Server{ID: step.Node})
+		case meta.StepPromote:
+			servers[at].Voter = true
+		case meta.StepRemove:
+			servers = slices.Delete(servers, at, at+1)
+		}
+	}
+	want := []meta.Step{{Kind: meta.StepAddLearner, Node: "e"}, {Kind: meta.StepRemove, Node: "a"}, {Kind: meta.StepPromote, Node: "e"}}
+	if !slices.Equal(steps, want) {
+		t.Errorf("steps %v, want %v", steps, want)
+	}
+}

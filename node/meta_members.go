@@ -61,7 +61,8 @@ func metaVoters(servers []raftfsm.Server, joined, alive map[string]bool) (voters
 		}
 	}
 	for _, id := range sortedKeys(joined) {
-		if len(voters) < metaVotersMax && !slices.Contains(voters, id) && (alive[id] || member[id]) {
+		// A dead follower is not waited for: it would hold up every other step.
+		if len(voters) < metaVotersMax && !slices.Contains(voters, id) && alive[id] {
 			voters = append(voters, id)
 		}
 		if !member[id] && absent == "" {

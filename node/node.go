@@ -59,6 +59,7 @@ type Node struct {
 	joined    atomic.Bool
 	joinedAt  atomic.Uint64 // version of the control state that holds this start's registration
 	planned   atomic.Uint64 // version of the control state that plan is of
+	kept      uint64        // version of the control state in the last snapshot; owned by keepState
 
 	nodeID, name string
 	incarnation  uint64
@@ -194,6 +195,7 @@ func (n *Node) startDuties(ctx context.Context, work *sync.WaitGroup) {
 	work.Go(func() { every(ctx, metaEvery, nil, n.metaDuty) })
 	work.Go(func() { every(ctx, retentionEvery, nil, n.retentionDuty) })
 	work.Go(func() { every(ctx, diskEvery, nil, n.diskDuty) })
+	work.Go(func() { every(ctx, keepEvery, nil, func(context.Context) { n.keepState() }) })
 }
 
 // notReady says why the node does not serve yet, "" if it does.

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/net/netutil"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/keepalive"
 
@@ -51,7 +50,7 @@ func (n *Node) serveAPI(p *ports, opened *closers) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := server.Serve(netutil.LimitListener(p.grpc, l.ConnectionsMax)); err != nil {
+		if err := server.Serve(newLimitListener(p.grpc, l.ConnectionsMax)); err != nil {
 			n.fail(err)
 		}
 	}()

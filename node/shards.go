@@ -52,6 +52,9 @@ type shardSet struct {
 // startsAtOnce bounds replicas starting at the same time: starting reads disk.
 const startsAtOnce = 8
 
+// startPatience is how long one replica may hold a place among those that start.
+const startPatience = 2 * time.Second
+
 func newShardSet(n *Node) *shardSet {
 	return &shardSet{
 		n: n, log: n.log.Named("shards"), running: map[uint64]*shard{}, busy: map[uint64]bool{},
@@ -132,7 +135,10 @@ func (s *shardSet) quarantine(group uint64) {
 func (s *shardSet) carryOut(ctx context.Context, p meta.GroupPlan) {
 	defer s.wg.Done()
 	s.starts <- struct{}{}
-	defer func() { <-s.starts }()
+	release := sync.OnceFunc(func() { <-s.starts })
+	defer release()
+	// One that fetches what its log lacks may take for ever: the others must not wait for it.
+	defer time.AfterFunc(startPatience, release).Stop()
 	var err error
 	if ctx.Err() == nil {
 		if p.Action == meta.ActionDelete {

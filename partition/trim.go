@@ -68,6 +68,19 @@ func (r *Replica) Retention(now time.Time, maxAge time.Duration, maxBytes int64)
 	return to, to > v.trim
 }
 
+// SweepDue reports whether a segment lies below the trim point and stays only
+// because no snapshot has that trim point yet.
+func (r *Replica) SweepDue() bool {
+	r.mu.Lock()
+	trim, swept := r.view.trim, r.sweepTo
+	r.mu.Unlock()
+	if trim <= swept {
+		return false
+	}
+	s := r.log.Segments()
+	return len(s) > 0 && s[0].Sealed && s[0].Next <= trim
+}
+
 // oldestWithin returns the first ordinal of the oldest segment from which on
 // the segments have at most maxBytes; the newest is always kept.
 func oldestWithin(segments []wal.SegmentInfo, maxBytes int64) uint64 {

@@ -1,0 +1,30 @@
+package configs
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// A variable wins over the file also where the file says it in the other way.
+func TestSecretVariableWinsOverEitherKey(t *testing.T) {
+	const inFile, inEnv = "MDEyMzQ1Njc4OWFiY2RlZg==", "ZmVkY2JhOTg3NjU0MzIxMA=="
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	keyFile := write("key", inEnv)
+	for _, c := range []struct{ yaml, name, value string }{
+		{"cluster: {secret_key: \"" + inFile + "\"}", "LEVADA_CLUSTER_SECRET_KEY_FILE", keyFile},
+		{"cluster: {secret_key_file: \"" + write("other", inFile) + "\"}", "LEVADA_CLUSTER_SECRET_KEY", inEnv},
+	} {
+		got, err := Load(write("c.yaml", c.yaml), func(name string) (string, bool) { return c.value, name == c.name })
+		if err != nil || got.Cluster.SecretKey.Reveal() != inEnv {
+			t.Errorf("%s over %s: %q, %v", c.name, c.yaml, got.Cluster.SecretKey.Reveal(), err)
+		}
+	}
+}
