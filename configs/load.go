@@ -116,6 +116,28 @@ func (c *Config) ApplyEnv(lookup LookupEnv) error {
 	return nil
 }
 
+// clientEnv are the variables that the command line's clients read.
+var clientEnv = []string{"LEVADA_CONFIG", "LEVADA_ENDPOINT"}
+
+// UnknownEnv returns the names in an environment, as os.Environ returns it, that begin
+// like a variable of this program and are none: what they were to set is not set.
+func UnknownEnv(environ []string) []string {
+	known := slices.Clone(clientEnv)
+	for _, k := range keyTable {
+		if k.Env {
+			known = append(known, k.EnvName())
+		}
+	}
+	var unknown []string
+	for _, variable := range environ {
+		name, _, _ := strings.Cut(variable, "=")
+		if strings.HasPrefix(name, "LEVADA_") && !slices.Contains(known, name) {
+			unknown = append(unknown, name)
+		}
+	}
+	return unknown
+}
+
 func setText(v reflect.Value, text string) error {
 	if u, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
 		return u.UnmarshalText([]byte(text))

@@ -58,6 +58,8 @@ func newAdminServer(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      5 * time.Minute, // the longest profile
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
 	}

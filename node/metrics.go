@@ -3,6 +3,8 @@ package node
 import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/levada-stream/levada/partition"
 )
 
 // metrics reads the counters of the node's parts when Prometheus asks. Labels
@@ -73,22 +75,13 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 
 // measure reads everything once.
 func (n *Node) measure() map[string]float64 {
-	v := map[string]float64{}
-	for _, sh := range n.shards.all() {
-		s := sh.replica.Stats()
+	running, v := n.shards.measured()
+	for _, sh := range running {
 		v["levada_shard_replicas"]++
 		if sh.raft.IsLeader() {
 			v["levada_shard_leaders"]++
 		}
-		v["levada_records_total"] += float64(s.Records)
-		v["levada_record_bytes_total"] += float64(s.Bytes)
-		v["levada_duplicate_records_total"] += float64(s.Duplicates)
-		v["levada_rejected_records_total"] += float64(s.Rejected)
-		v["levada_entries_total"] += float64(s.Entries)
-		v["levada_throttled_batches_total"] += float64(s.Throttled)
-		v["levada_unknown_batches_total"] += float64(s.Unknown)
-		v["levada_read_bytes_total"] += float64(s.ReadBytes)
-		v["levada_diverged_total"] += float64(s.Diverged)
+		countReplica(v, sh.replica.Stats())
 	}
 	v["levada_append_bytes_in_flight"] = float64(n.budget.Used())
 	j := n.journal.Stats()
@@ -110,4 +103,17 @@ func (n *Node) measure() map[string]float64 {
 		v["levada_meta_leader"] = 1
 	}
 	return v
+}
+
+// countReplica adds what only grows of one replica.
+func countReplica(v map[string]float64, s partition.Stats) {
+	v["levada_records_total"] += float64(s.Records)
+	v["levada_record_bytes_total"] += float64(s.Bytes)
+	v["levada_duplicate_records_total"] += float64(s.Duplicates)
+	v["levada_rejected_records_total"] += float64(s.Rejected)
+	v["levada_entries_total"] += float64(s.Entries)
+	v["levada_throttled_batches_total"] += float64(s.Throttled)
+	v["levada_unknown_batches_total"] += float64(s.Unknown)
+	v["levada_read_bytes_total"] += float64(s.ReadBytes)
+	v["levada_diverged_total"] += float64(s.Diverged)
 }

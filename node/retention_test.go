@@ -3,7 +3,11 @@ package node
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/http"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 
 	pb "github.com/levada-stream/levada/api/levada/v1"
@@ -46,4 +50,43 @@ func TestRetentionFreesAnIdleShard(t *testing.T) {
 		}
 		return err
 	})
+
+	// With its stream the replica goes; what it counted stays counted.
+	if err := c.DeleteStream(ctx, "s"); err != nil {
+		t.Fatal(err)
+	}
+	await(ctx, t, func() error {
+		if n := metric(t, infos[0].HTTP, "levada_shard_replicas"); n != 0 {
+			return fmt.Errorf("%v replicas of a deleted stream", n)
+		}
+		return nil
+	})
+	if n := metric(t, infos[0].HTTP, "levada_records_total"); n != 10 {
+		t.Errorf("levada_records_total is %v after 10 records", n)
+	}
+}
+
+// metric reads one value from a node's admin port.
+func metric(t *testing.T, address, name string) float64 {
+	t.Helper()
+	resp, err := http.Get("http://" + address + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if value, ok := strings.CutPrefix(line, name+" "); ok {
+			v, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return v
+		}
+	}
+	t.Fatalf("no metric %s", name)
+	return 0
 }

@@ -81,13 +81,16 @@ func (n *Node) caughtUp(method string) error {
 	return fault.New(fault.Unavailable, "node %s has not caught up with the cluster yet; ask another node or retry", n.name)
 }
 
+// adminConnectionsMax bounds the connections to the admin port.
+const adminConnectionsMax = 256
+
 // serveAdmin starts the admin port.
 func (n *Node) serveAdmin(p *ports, registry *prometheus.Registry, opened *closers) {
 	server := newAdminServer(adminHandler(n, registry))
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := server.Serve(p.http); err != nil && !errors.Is(err, http.ErrServerClosed) {
+		if err := server.Serve(newLimitListener(p.http, adminConnectionsMax)); err != nil && !errors.Is(err, http.ErrServerClosed) {
 			n.fail(err)
 		}
 	}()

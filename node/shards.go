@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strconv"
@@ -42,9 +43,10 @@ type shardSet struct {
 
 	mu      sync.RWMutex
 	running map[uint64]*shard
-	busy    map[uint64]bool  // groups being started, stopped or deleted
-	failed  map[uint64]error // groups whose last start failed
-	unknown map[uint64]bool  // groups in quarantine that were logged
+	busy    map[uint64]bool    // groups being started, stopped or deleted
+	failed  map[uint64]error   // groups whose last start failed
+	unknown map[uint64]bool    // groups in quarantine that were logged
+	gone    map[string]float64 // counters of replicas that left the node: a counter never goes down
 	wg      sync.WaitGroup
 	starts  chan struct{} // bounds how many start or stop at a time
 }
@@ -58,7 +60,7 @@ const startPatience = 2 * time.Second
 func newShardSet(n *Node) *shardSet {
 	return &shardSet{
 		n: n, log: n.log.Named("shards"), running: map[uint64]*shard{}, busy: map[uint64]bool{},
-		failed: map[uint64]error{}, unknown: map[uint64]bool{}, starts: make(chan struct{}, startsAtOnce),
+		failed: map[uint64]error{}, unknown: map[uint64]bool{}, gone: map[string]float64{}, starts: make(chan struct{}, startsAtOnce),
 	}
 }
 
@@ -78,6 +80,13 @@ func (s *shardSet) all() []*shard {
 		out = append(out, sh)
 	}
 	return out
+}
+
+// measured returns the running replicas and the counters of those that are gone.
+func (s *shardSet) measured() ([]*shard, map[string]float64) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return slices.Collect(maps.Values(s.running)), maps.Clone(s.gone)
 }
 
 // pending says how many groups are not in the state the plan wants, and why one of them is not.
@@ -277,7 +286,10 @@ func (s *shardSet) delete(ctx context.Context, p meta.GroupPlan) error {
 	group := p.Group
 	s.mu.Lock()
 	sh := s.running[group]
-	delete(s.running, group)
+	if sh != nil {
+		countReplica(s.gone, sh.replica.Stats())
+		delete(s.running, group)
+	}
 	s.mu.Unlock()
 	if sh != nil {
 		if err := sh.stop(s.n.host); err != nil {

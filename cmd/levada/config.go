@@ -28,7 +28,7 @@ func (c configCheckCommand) Run(s *session) error {
 			return usageError{fmt.Errorf("%s: %w", c.File, err)}
 		}
 	}
-	for _, warning := range cfg.Warnings() {
+	for _, warning := range append(cfg.Warnings(), unknownEnv(s.environ())...) {
 		s.warn("warning: %s", warning)
 	}
 	_, err = fmt.Fprintf(s.out, "%s: valid\n", c.File)
@@ -42,4 +42,13 @@ type configPrintCommand struct{}
 func (configPrintCommand) Run(s *session) error {
 	_, err := s.out.Write(configs.RenderYAML(configs.Defaults()))
 	return err
+}
+
+// unknownEnv warns of variables that look like this program's and set nothing.
+func unknownEnv(environ []string) []string {
+	var warnings []string
+	for _, name := range configs.UnknownEnv(environ) {
+		warnings = append(warnings, fmt.Sprintf("environment variable %s is none of this program's and sets nothing; docs/configuration.md names them", name))
+	}
+	return warnings
 }

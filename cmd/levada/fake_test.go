@@ -217,7 +217,7 @@ func (f *fakeCluster) command(ctx context.Context, stdin string, args ...string)
 func command(ctx context.Context, stdin string, args ...string) outcome {
 	var out, errs lockedBuffer
 	code := run(ctx, args, environment{
-		in: strings.NewReader(stdin), out: &out, err: &errs, lookup: func(string) (string, bool) { return "", false },
+		in: strings.NewReader(stdin), out: &out, err: &errs, lookup: func(string) (string, bool) { return "", false }, environ: func() []string { return nil },
 	})
 	return outcome{code, out.String(), errs.String()}
 }

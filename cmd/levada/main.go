@@ -13,7 +13,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	context.AfterFunc(ctx, stop)
 	e := environment{
-		in: os.Stdin, out: os.Stdout, err: os.Stderr, lookup: os.LookupEnv,
+		in: os.Stdin, out: os.Stdout, err: os.Stderr, lookup: os.LookupEnv, environ: os.Environ,
 		terminal: isTerminal(os.Stderr),
 	}
 	os.Exit(run(ctx, os.Args[1:], e))
@@ -24,5 +24,6 @@ type environment struct {
 	in       io.Reader
 	out, err io.Writer
 	lookup   func(name string) (string, bool)
+	environ  func() []string
 	terminal bool // err is a terminal: progress may be shown there
 }

@@ -26,7 +26,7 @@ func (c serveCommand) Run(ctx context.Context, s *session) error {
 		return usageError{err}
 	}
 	log := newLogger(cfg.Log, s.err)
-	for _, warning := range cfg.Warnings() {
+	for _, warning := range append(cfg.Warnings(), unknownEnv(s.environ())...) {
 		log.Warn("configuration", "warning", warning)
 	}
 	if c.WithParent {

@@ -3,6 +3,7 @@ package configs
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -26,5 +27,14 @@ func TestSecretVariableWinsOverEitherKey(t *testing.T) {
 		if err != nil || got.Cluster.SecretKey.Reveal() != inEnv {
 			t.Errorf("%s over %s: %q, %v", c.name, c.yaml, got.Cluster.SecretKey.Reveal(), err)
 		}
+	}
+}
+
+func TestUnknownEnv(t *testing.T) {
+	got := UnknownEnv([]string{
+		"PATH=/bin", "LEVADA_LISTEN_GRPC=a:1", "LEVADA_LISTEN_GPRC=b:1", "LEVADA_ENDPOINT=x", "LEVADA_TLS_CA=f", "LEVADA_CONFIG=f", "LEVADA_RAFT_COMMIT=1s",
+	})
+	if want := []string{"LEVADA_LISTEN_GPRC", "LEVADA_RAFT_COMMIT"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }
