@@ -84,6 +84,7 @@ type Limits struct {
 	RecordBytesMax                 ByteSize `yaml:"record_bytes_max"`
 	AppendBytesInFlightMax         ByteSize `yaml:"append_bytes_in_flight_max"`
 	AppendBytesInFlightMaxPerShard ByteSize `yaml:"append_bytes_in_flight_max_per_shard"`
+	ReadBytesInFlightMax           ByteSize `yaml:"read_bytes_in_flight_max"`
 	ConnectionsMax                 int      `yaml:"connections_max"`
 	CallsPerConnectionMax          int      `yaml:"calls_per_connection_max"`
 	HandshakeTimeout               Duration `yaml:"handshake_timeout"`
@@ -131,7 +132,8 @@ func Defaults() Config {
 		Limits: Limits{
 			RecordBytesMax:         10 * MiB,
 			AppendBytesInFlightMax: 128 * MiB, AppendBytesInFlightMaxPerShard: 32 * MiB,
-			ConnectionsMax: 4096, CallsPerConnectionMax: 4096,
+			ReadBytesInFlightMax: 128 * MiB,
+			ConnectionsMax:       4096, CallsPerConnectionMax: 4096,
 			HandshakeTimeout: Duration(5 * time.Second), ShutdownTimeout: Duration(10 * time.Second),
 		},
 		Log: Log{Level: "info", Format: "text"},

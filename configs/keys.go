@@ -83,6 +83,7 @@ var keyTable = [...]Key{
 	{Path: "limits.record_bytes_max", Min: 1024, Max: int64(10 * MiB), Doc: "Largest record, key included, that a stream on this node may allow."},
 	{Path: "limits.append_bytes_in_flight_max", Min: int64(16 * MiB), Max: int64(TiB), Doc: "Bytes received and not yet acknowledged, over all shards; beyond it appends are refused as throttled."},
 	{Path: "limits.append_bytes_in_flight_max_per_shard", Min: int64(12 * MiB), Max: int64(TiB), Doc: "The same for one shard."},
+	{Path: "limits.read_bytes_in_flight_max", Min: int64(16 * MiB), Max: int64(TiB), Doc: "Bytes read for calls that push to readers and not yet taken by these; beyond it reads wait. A reader that takes nothing for a minute is disconnected and may go on from its position."},
 	{Path: "limits.connections_max", Min: 1, Max: 1 << 20, Doc: "Client connections to the native API; beyond it new ones are closed."},
 	{Path: "limits.calls_per_connection_max", Min: 1, Max: 1 << 20, Doc: "Concurrent calls on one connection."},
 	{Path: "limits.handshake_timeout", Min: 100 * millisecond, Max: 60 * second, Doc: "A connection that has not introduced itself within this is closed."},

@@ -41,25 +41,26 @@ type Node struct {
 	now       func() time.Time
 	addresses meta.Addresses
 
-	journal   *journal.Journal
-	writer    *wal.Writer
-	budget    *partition.Budget
-	transport *raftfsm.Transport
-	host      *raftfsm.Host
-	members   atomic.Pointer[membership.Gossip] // set once; nil only while the node starts
-	told      membership.Meta                   // what gossip was last told; owned by followState
-	metaStore *meta.Store
-	metaRaft  *raftfsm.Group
-	shards    *shardSet
-	peers     *peerConns
-	disk      *diskGuard
-	plan      atomic.Pointer[[]meta.GroupPlan]
-	reportNow chan struct{} // capacity 1: a wake-up, not a count
-	started   time.Time
-	joined    atomic.Bool
-	joinedAt  atomic.Uint64 // version of the control state that holds this start's registration
-	planned   atomic.Uint64 // version of the control state that plan is of
-	kept      uint64        // version of the control state in the last snapshot; owned by keepState
+	journal    *journal.Journal
+	writer     *wal.Writer
+	budget     *partition.Budget // of appends
+	readBudget *partition.Budget // of pages for readers
+	transport  *raftfsm.Transport
+	host       *raftfsm.Host
+	members    atomic.Pointer[membership.Gossip] // set once; nil only while the node starts
+	told       membership.Meta                   // what gossip was last told; owned by followState
+	metaStore  *meta.Store
+	metaRaft   *raftfsm.Group
+	shards     *shardSet
+	peers      *peerConns
+	disk       *diskGuard
+	plan       atomic.Pointer[[]meta.GroupPlan]
+	reportNow  chan struct{} // capacity 1: a wake-up, not a count
+	started    time.Time
+	joined     atomic.Bool
+	joinedAt   atomic.Uint64 // version of the control state that holds this start's registration
+	planned    atomic.Uint64 // version of the control state that plan is of
+	kept       uint64        // version of the control state in the last snapshot; owned by keepState
 
 	nodeID, name string
 	incarnation  uint64
@@ -83,7 +84,8 @@ func Run(ctx context.Context, cfg configs.Config, log hclog.Logger, ready func(I
 	n := &Node{
 		cfg: cfg, log: log.With("node", name), fs: vfs.OSDirect(vfs.DirectIO(cfg.Storage.DirectIO)), now: time.Now,
 		started: time.Now(), metaStore: meta.NewStore(), reportNow: make(chan struct{}, 1),
-		budget: partition.NewBudget(int64(cfg.Limits.AppendBytesInFlightMax)),
+		budget:     partition.NewBudget(int64(cfg.Limits.AppendBytesInFlightMax)),
+		readBudget: partition.NewBudget(int64(cfg.Limits.ReadBytesInFlightMax)),
 	}
 	var lock io.Closer
 	if n.id, lock, err = openIdentity(n.fs, cfg.Node.DataDir, name, cfg.Cluster.Name); err != nil {

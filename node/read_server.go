@@ -20,7 +20,7 @@ import (
 const (
 	// readBytesDefault and readBytesMax bound one message to a reader.
 	readBytesDefault = 1 << 20
-	readBytesMax     = 8 << 20
+	readBytesMax     = 4 << 20
 	// signOfLife is how often an idle follower of a shard hears from it.
 	signOfLife = 5 * time.Second
 	// readWaitMax is the longest a GetRecords may wait.
@@ -47,6 +47,8 @@ func (s *streamsServer) Read(req *pb.ReadRequest, call pb.Streams_ReadServer) er
 	}
 	r := reader{shard: here, meta: sh, next: from, most: readBytes(req.GetMaxBytes()), now: s.n.now}
 	firstOrdinal := here.replica.First()
+	out := outbox{call: call, budget: s.n.readBudget, stall: readStallMax}
+	defer out.close()
 	idle := false
 	for ctx := call.Context(); ; {
 		if leader, _ := here.raft.Leader(); idle && leader == "" && !req.GetLocalOnly() {
@@ -55,6 +57,12 @@ func (s *streamsServer) Read(req *pb.ReadRequest, call pb.Streams_ReadServer) er
 		if s.n.shards.byGroup(sh.Group) != here {
 			return fault.New(fault.Unavailable, "this node no longer serves %s; go on at another", sh.ID())
 		}
+		// What waits at the tail needs no room yet; it is counted when it comes.
+		if r.next < here.replica.Tail() {
+			if err := out.reserve(ctx, int64(r.most)); err != nil {
+				return err
+			}
+		}
 		resp, err := r.page(ctx, req.GetFollow(), signOfLife)
 		if err != nil {
 			return err
@@ -62,7 +70,7 @@ func (s *streamsServer) Read(req *pb.ReadRequest, call pb.Streams_ReadServer) er
 		idle = len(resp.Blocks) == 0
 		resp.FirstOrdinal, firstOrdinal = firstOrdinal, 0
 		done := resp.EndOfShard || (!req.GetFollow() && resp.NextOrdinal >= resp.TailOrdinal)
-		if err := call.Send(resp); err != nil || done {
+		if err := out.send(resp); err != nil || done {
 			return err
 		}
 	}

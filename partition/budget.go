@@ -2,8 +2,8 @@ package partition
 
 import "sync"
 
-// Budget bounds the bytes of appends that are waiting or in flight. One is
-// shared by all replicas of a node. It is safe for concurrent use.
+// Budget bounds the bytes of what is waiting or in flight: appends, or pages
+// for readers. One is shared by all of a node. It is safe for concurrent use.
 type Budget struct {
 	limit int64
 
@@ -28,11 +28,15 @@ func (b *Budget) TryAcquire(n int64) bool {
 }
 
 // Release gives n bytes back.
-func (b *Budget) Release(n int64) {
+func (b *Budget) Release(n int64) { b.Adjust(-n) }
+
+// Adjust changes what is taken by n bytes, which may be negative. It does not
+// ask for room: it is for bytes that are there already.
+func (b *Budget) Adjust(n int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.used -= n
-	if b.room != nil {
+	b.used += n
+	if n < 0 && b.room != nil {
 		close(b.room)
 		b.room = nil
 	}

@@ -570,7 +570,7 @@ type ReadRequest struct {
 	Shard  uint32                 `protobuf:"varint,2,opt,name=shard,proto3" json:"shard,omitempty"`
 	From   *Position              `protobuf:"bytes,3,opt,name=from,proto3" json:"from,omitempty"`
 	Follow bool                   `protobuf:"varint,4,opt,name=follow,proto3" json:"follow,omitempty"`
-	// Per message, 0 = 1 MiB; at least one block is always sent.
+	// Per message, 0 = 1 MiB, at most 4 MiB; at least one block is always sent.
 	MaxBytes uint32 `protobuf:"varint,5,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`
 	// Answer only from the replica of this very node, as far as it is: an error if it has none.
 	LocalOnly bool `protobuf:"varint,6,opt,name=local_only,json=localOnly,proto3" json:"local_only,omitempty"`
