@@ -43,6 +43,11 @@ func (c UpdateStream) apply(t *txn) (any, error) {
 	if err := settings.Validate(); err != nil {
 		return nil, err
 	}
+	if settings.DedupWindowSeconds != st.Settings.DedupWindowSeconds {
+		// Replicas apply entries by the window that they started with: one that starts without a
+		// snapshot after a change would decide the same entries differently.
+		return nil, fault.InvalidField("dedup_window_seconds", "dedup_window_seconds cannot be changed once the stream exists")
+	}
 	changed := settings != st.Settings
 	if changed {
 		t.stream(st.ID).Settings = settings

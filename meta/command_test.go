@@ -336,6 +336,7 @@ func TestUpdateAndDeleteStream(t *testing.T) {
 		{name: "update unknown", c: UpdateStream{Name: "x"}, kind: fault.NotFound},
 		{name: "update other id", c: UpdateStream{Name: "a", StreamID: 2}, kind: fault.Conflict},
 		{name: "update bad value", c: UpdateStream{Name: "a", DedupWindowSeconds: ptr(int64(0))}, kind: fault.Invalid, field: "dedup_window_seconds", limit: DedupWindowSecondsMax},
+		{name: "update of what replicas decide by", c: UpdateStream{Name: "a", DedupWindowSeconds: ptr(int64(60))}, kind: fault.Invalid, field: "dedup_window_seconds"},
 		{name: "delete unknown", c: DeleteStream{Name: "x"}, kind: fault.NotFound},
 		{name: "delete other id", c: DeleteStream{Name: "a", StreamID: 7}, kind: fault.Conflict},
 	})

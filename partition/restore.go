@@ -24,19 +24,9 @@ const (
 // Raft calls it at a start and when the leader installs its snapshot. It
 // retries until it succeeds, the disk fails, or Shutdown.
 func (r *Replica) Restore(src io.Reader) error {
-	data, err := io.ReadAll(io.LimitReader(src, SnapshotBytesMax+1))
+	p, state, err := r.decode(src)
 	if err != nil {
-		return fmt.Errorf("read snapshot: %w", err)
-	}
-	if len(data) > SnapshotBytesMax {
-		return fault.New(fault.Corrupt, "snapshot is larger than %d bytes", SnapshotBytesMax)
-	}
-	id, p, state, err := DecodeSnapshot(data)
-	if err != nil {
-		return fault.New(fault.Corrupt, "restore shard %d: %w", r.opts.Shard, err)
-	}
-	if id != r.identity() {
-		return fault.New(fault.Corrupt, "restore shard %d: %w: %+v", r.opts.Shard, ErrSnapshotForeign, id)
+		return err
 	}
 	if f := r.failure.Load(); f != nil {
 		return f
@@ -51,6 +41,30 @@ func (r *Replica) Restore(src io.Reader) error {
 	r.publish()
 	r.startSweep(state.Trim())
 	return nil
+}
+
+// Check reports whether Restore would take a snapshot.
+func (r *Replica) Check(src io.Reader) error {
+	_, _, err := r.decode(src)
+	return err
+}
+
+func (r *Replica) decode(src io.Reader) (Position, *State, error) {
+	data, err := io.ReadAll(io.LimitReader(src, SnapshotBytesMax+1))
+	if err != nil {
+		return Position{}, nil, fmt.Errorf("read snapshot: %w", err)
+	}
+	if len(data) > SnapshotBytesMax {
+		return Position{}, nil, fault.New(fault.Corrupt, "snapshot is larger than %d bytes", SnapshotBytesMax)
+	}
+	id, p, state, err := DecodeSnapshot(data)
+	if err != nil {
+		return Position{}, nil, fault.New(fault.Corrupt, "restore shard %d: %w", r.opts.Shard, err)
+	}
+	if id != r.identity() {
+		return Position{}, nil, fault.New(fault.Corrupt, "restore shard %d: %w: %+v", r.opts.Shard, ErrSnapshotForeign, id)
+	}
+	return p, state, nil
 }
 
 // ensurePosition makes the log end exactly at p, durably: Raft forgets the
@@ -124,7 +138,7 @@ func (r *Replica) fetchUpTo(ctx context.Context, p wal.Position) error {
 }
 
 // fetchOnce takes in one part. An error with joined unset says that a peer
-// answered, but that its answer does not continue the log.
+// answered with good blocks that do not continue the log.
 func (r *Replica) fetchOnce(ctx context.Context, p wal.Position) (joined bool, err error) {
 	at := r.log.Position()
 	answer, err := r.opts.Fetch(ctx, r.opts.Group, at.Next, r.opts.Limits.FetchBytes)
@@ -155,7 +169,8 @@ func (r *Replica) fetchOnce(ctx context.Context, p wal.Position) (joined bool, e
 	}
 	now, err := r.log.AppendRaw(part.blocks)
 	if err != nil {
-		return false, err
+		// Bytes that fail their own checksums say nothing about this log.
+		return errors.Is(err, wal.ErrCorrupt), err
 	}
 	if now.Next <= at.Next {
 		return false, fault.New(fault.Corrupt, "peer sent nothing new from %d on", at.Next)

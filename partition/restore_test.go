@@ -65,6 +65,7 @@ func TestRestoreBringsTheLogToTheSnapshot(t *testing.T) {
 		{"empty, peer flaky", func(*testing.T, *Replica) {}, flaky, 0, func(st Stats) bool { return st.FetchFailures > 2 && st.Diverged == 0 }},
 		{"shorter, garbage from peers", func(t *testing.T, r *Replica) { fill(t, r, 1, 12) }, garbage, 0, func(st Stats) bool { return st.FetchFailures > 2 }},
 		{"empty, history trimmed", func(*testing.T, *Replica) {}, nil, 13, func(st Stats) bool { return st.Diverged == 0 }},
+		{"shorter, a peer whose bytes are all damaged", func(t *testing.T, r *Replica) { fill(t, r, 1, 12) }, damaged, 0, func(st Stats) bool { return st.Diverged == 0 }},
 		{"shorter, history trimmed", func(t *testing.T, r *Replica) { fill(t, r, 1, 4) }, nil, 13, func(st Stats) bool { return st.Diverged == 0 }},
 		{"empty, everything trimmed", func(*testing.T, *Replica) {}, noFetch, 20, func(st Stats) bool { return st.Fetches == 0 }},
 	} {
@@ -151,6 +152,18 @@ func garbage(_ *testing.T, source *shardFixture) Fetcher {
 			b = b[:len(b)-3]
 		case calls%4 == 3:
 			b = []byte("HTTP/1.1 400 Bad Request")
+		}
+		return b, err
+	}
+}
+
+// damaged is a peer whose answers are damaged for long.
+func damaged(_ *testing.T, source *shardFixture) Fetcher {
+	calls := 0
+	return func(_ context.Context, _, from uint64, maxBytes int) ([]byte, error) {
+		b, err := source.replica.ServeFetch(from, maxBytes)
+		if calls++; calls <= 2*distrustAfter && err == nil {
+			b[len(b)-1] ^= 1
 		}
 		return b, err
 	}

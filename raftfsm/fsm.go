@@ -27,6 +27,13 @@ type StateMachine interface {
 	Restore(r io.Reader) error
 }
 
+// Checker is a StateMachine that can say whether it would take a snapshot. One that it would not
+// never replaces a good one on disk.
+type Checker interface {
+	// Check reads a snapshot and changes nothing. It may run beside Apply.
+	Check(r io.Reader) error
+}
+
 // Snapshot is a captured state.
 type Snapshot interface {
 	// Persist writes the state. It succeeds only if nothing before the snapshot's index is
@@ -50,6 +57,9 @@ type adapter struct {
 	machine StateMachine
 	stop    func(error) // told of a StopError; must not block
 	due     func()      // told when a snapshot is due; must not block
+	// enter waits for the right to write a snapshot; false if the group ends first. leave gives it back.
+	enter func() bool
+	leave func()
 
 	position   func() uint64 // index of the newest snapshot
 	entriesMax int64
@@ -153,6 +163,10 @@ type persister struct {
 
 // Persist implements raft.FSMSnapshot. The library closes the sink.
 func (p *persister) Persist(sink raft.SnapshotSink) error {
+	if !p.adapter.enter() {
+		return errShutdown
+	}
+	defer p.adapter.leave()
 	if err := p.snapshot.Persist(sink); err != nil {
 		return err
 	}

@@ -55,6 +55,10 @@ type Group struct {
 	stopped bool
 
 	notify notifier
+
+	verifyMu  sync.Mutex
+	verifying bool          // a round is under way; guarded by verifyMu
+	verify    *verification // the next round, nil if nobody waits; guarded by verifyMu
 }
 
 // stores is where a group keeps what must survive.
@@ -64,6 +68,7 @@ type stores struct {
 	snapshots *snapshotStore
 	shared    *logStore // logs, if they are in the journal
 	running   *atomic.Bool
+	leading   *atomic.Bool // the instance is leader
 }
 
 // instance is one run of the library for a group. A group reopens with a fresh one when the
@@ -138,20 +143,6 @@ func (g *Group) Barrier(timeout time.Duration) error {
 	return g.await(func(in *instance) raft.Future { return in.raft.Barrier(timeout) })
 }
 
-// VerifyLeader confirms with a majority that this replica still leads.
-func (g *Group) VerifyLeader() error {
-	return g.await(func(in *instance) raft.Future {
-		in.trans.urgent.Add(1)
-		return releasing{Future: in.raft.VerifyLeader(), release: func() { in.trans.urgent.Add(-1) }}
-	})
-}
-
-// releasing undoes something when its future is over.
-type releasing struct {
-	raft.Future
-	release func()
-}
-
 // await runs an operation of the library to its end.
 func (g *Group) await(f func(*instance) raft.Future) error {
 	in, err := g.instance()
@@ -159,10 +150,6 @@ func (g *Group) await(f func(*instance) raft.Future) error {
 		return err
 	}
 	future := f(in)
-	if r, ok := future.(releasing); ok {
-		defer r.release()
-		future = r.Future
-	}
 	bindFuture(future, in.dead)
 	return g.mapError(future.Error())
 }

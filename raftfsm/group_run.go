@@ -19,6 +19,7 @@ func (g *Group) start() error {
 	in.fsm = &adapter{
 		machine: g.o.FSM, entriesMax: int64(g.host.o.SnapshotEntries), bytesMax: g.host.o.SnapshotBytes,
 		stop: g.fail, due: func() { g.host.snapshotDue(g, false) },
+		enter: func() bool { return g.host.enterSnapshot(trans.closed) }, leave: func() { <-g.host.slots },
 		position: func() uint64 { at, _ := g.stores.snapshots.position(); return at },
 	}
 	if in.raft, err = g.open(in); err != nil {
@@ -90,6 +91,8 @@ func (g *Group) hook(in *instance) {
 	in.trans.gate.Store(&gate)
 	stale := func(r *raft.InstallSnapshotRequest) bool { return g.hasAlready(in, r) }
 	in.trans.stale.Store(&stale)
+	known := func(r *raft.AppendEntriesRequest) *raft.AppendEntriesRequest { return g.skipKnown(in, r) }
+	in.trans.known.Store(&known)
 	installed := func(index uint64) { g.checkInstalled(in, index) }
 	in.trans.installed.Store(&installed)
 	handed := func() { in.spurred(ReasonHandedOver) }
@@ -109,8 +112,43 @@ func (g *Group) hasAlready(in *instance, r *raft.InstallSnapshotRequest) bool {
 	if r.Term < in.raft.CurrentTerm() || r.LastLogIndex > max(in.raft.CommitIndex(), in.raft.AppliedIndex()) {
 		return false
 	}
+	if at, _ := g.held(); r.LastLogIndex <= at {
+		return true // the store would refuse it as older, for ever
+	}
 	var l raft.Log
 	return g.stores.logs.GetLog(r.LastLogIndex, &l) == nil && l.Term == r.LastLogTerm
+}
+
+// held returns index and term of the newest snapshot, 0 if it was installed but the state machine
+// has not taken it: nothing can be built upon that.
+func (g *Group) held() (index, term uint64) {
+	index, term = g.stores.snapshots.position()
+	if in := g.current.Load(); in != nil && in.raft.AppliedIndex() < index {
+		return 0, 0
+	}
+	return index, term
+}
+
+// skipKnown takes from an append the entries that this replica's snapshot holds, if its log does
+// not hold what comes before them any more. Answers that were lost, and a snapshot taken since, leave a
+// leader that goes on from there. The library would refuse that, and every earlier entry
+// too, until the leader changes. What a snapshot holds is committed, so a leader of this term has the same.
+func (g *Group) skipKnown(in *instance, r *raft.AppendEntriesRequest) *raft.AppendEntriesRequest {
+	at, term := g.held()
+	if r.PrevLogEntry >= at || len(r.Entries) == 0 || r.Term < in.raft.CurrentTerm() {
+		return r
+	}
+	var l raft.Log
+	before, last := max(r.PrevLogEntry, 1), r.Entries[len(r.Entries)-1].Index
+	if g.stores.logs.GetLog(before, &l) == nil && g.stores.logs.GetLog(min(last, at), &l) == nil {
+		return r
+	}
+	rest := *r
+	rest.Entries = r.Entries[min(at-r.PrevLogEntry, uint64(len(r.Entries))):]
+	rest.PrevLogEntry, rest.PrevLogTerm = at, term
+	// Nothing is said about what this replica has beyond.
+	rest.LeaderCommitIndex = min(r.LeaderCommitIndex, at+uint64(len(rest.Entries)))
+	return &rest
 }
 
 // checkInstalled reopens the group if its log was longer than the snapshot it has installed: the
@@ -180,9 +218,7 @@ func (g *Group) fail(err error) {
 
 // observe takes note of the library's state. It is called from the library's goroutines.
 func (g *Group) observe(leader bool, term uint64) {
-	if g.stores.shared != nil {
-		g.stores.shared.leading.Store(leader)
-	}
+	g.stores.leading.Store(leader)
 	g.notify.push(leader, term)
 }
 

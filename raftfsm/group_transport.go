@@ -29,6 +29,8 @@ type groupTransport struct {
 	heartbeat atomic.Pointer[func(raft.RPC)]
 	// stale decides about snapshots before the library sees them; set before the group runs.
 	stale atomic.Pointer[func(*raft.InstallSnapshotRequest) bool]
+	// known takes from appends what the group has already; set before the group runs.
+	known atomic.Pointer[func(*raft.AppendEntriesRequest) *raft.AppendEntriesRequest]
 	// installed is told of each snapshot that the library took over.
 	installed atomic.Pointer[func(index uint64)]
 	// handed is told when the leader asks this replica to take over.
@@ -97,6 +99,11 @@ func (g *groupTransport) deliver(in inbound) raft.RPCResponse {
 	if _, ok := in.command.(*raft.TimeoutNowRequest); ok {
 		if f := g.handed.Load(); f != nil {
 			(*f)()
+		}
+	}
+	if r, ok := in.command.(*raft.AppendEntriesRequest); ok {
+		if known := g.known.Load(); known != nil {
+			in.command = (*known)(r)
 		}
 	}
 	answers := make(chan raft.RPCResponse, 1)

@@ -101,7 +101,7 @@ type Host struct {
 	closed chan struct{}
 	wg     sync.WaitGroup
 	failed atomic.Pointer[error]
-	slots  chan struct{} // snapshots being taken
+	slots  chan struct{} // snapshots being written
 
 	mu     sync.Mutex
 	ended  bool
@@ -166,7 +166,7 @@ func (h *Host) start(f func()) bool {
 func (h *Host) StartGroup(o GroupOptions) (*Group, error) {
 	shared := &logStore{log: h.o.Journal, group: o.ID, fatal: h.Fail}
 	stable := &groupStable{store: h.stable, group: o.ID, fatal: h.Fail, running: shared.running.Load}
-	return h.startGroup(o, stores{logs: shared, stable: stable, shared: shared, running: &shared.running})
+	return h.startGroup(o, stores{logs: shared, stable: stable, shared: shared, running: &shared.running, leading: &shared.leading})
 }
 
 func (h *Host) startGroup(o GroupOptions, s stores) (*Group, error) {
@@ -193,8 +193,14 @@ func (h *Host) startGroup(o GroupOptions, s stores) (*Group, error) {
 	}
 	var err error
 	if g.stores.snapshots, err = openSnapshots(h.o.FS, groupDir(h.o.Dir, o.ID)); err == nil {
+		if c, ok := o.FSM.(Checker); ok {
+			g.stores.snapshots.check = c.Check
+		}
 		if s.shared != nil {
-			s.shared.snapshot = g.stores.snapshots.position
+			s.shared.snapshot = g.held
+		}
+		if m, ok := s.logs.(*metaStore); ok {
+			m.snapshot = g.held
 		}
 		err = g.start()
 	}

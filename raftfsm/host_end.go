@@ -78,17 +78,11 @@ func (h *Host) snapshotDue(g *Group, requested bool) {
 			delete(h.due, g.id)
 			h.mu.Unlock()
 		}()
-		select {
-		case h.slots <- struct{}{}:
-		case <-h.closed:
-			return
-		}
 		trailing := h.o.TrailingLogs
 		if requested {
 			trailing = min(trailing, trailingRequested)
 		}
 		err := g.snapshot(trailing)
-		<-h.slots
 		if err == nil {
 			return
 		}
@@ -103,4 +97,16 @@ func (h *Host) snapshotDue(g *Group, requested bool) {
 		delete(h.due, g.id)
 		h.mu.Unlock()
 	}
+}
+
+// enterSnapshot waits for one of the slots for writing a snapshot. They are taken only while one is
+// written: a group that is busy may take for ever to begin, and holds up nobody.
+func (h *Host) enterSnapshot(end <-chan struct{}) bool {
+	select {
+	case h.slots <- struct{}{}:
+		return true
+	case <-end:
+	case <-h.closed:
+	}
+	return false
 }

@@ -29,9 +29,19 @@ type inbox struct {
 	running bool
 }
 
+const (
+	// inboundOverhead and entryOverhead are what a queued request takes in memory beside its bytes.
+	inboundOverhead = 512
+	entryOverhead   = 112
+)
+
 // push queues a request. It reports false if the group or the node has too much queued, or the group has ended.
 func (b *inbox) push(in inbound) bool {
 	t := b.g.t
+	in.bytes += inboundOverhead
+	if r, ok := in.command.(*raft.AppendEntriesRequest); ok {
+		in.bytes += entryOverhead * len(r.Entries)
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.g.ended() || (b.bytes > 0 && b.bytes+in.bytes > b.max) || t.inboundBytes.Load()+int64(in.bytes) > t.o.InboundBytes {

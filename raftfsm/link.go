@@ -22,6 +22,9 @@ const (
 	bodyStall = 30 * time.Second
 )
 
+// errUnread ends a connection whose other end does not read what it is sent.
+var errUnread = errors.New("the peer does not read its answers")
+
 // errLinkClosed is wrapped by every failure of a request whose connection ended.
 var errLinkClosed = errors.New("connection closed")
 
@@ -102,10 +105,16 @@ func (k *link) request(h header, body []byte, data [][]byte, u urgency, timeout 
 	return h.request, nil
 }
 
-// send queues a frame that wants no response, or is one.
+// send queues a frame that wants no response, or is one. Small frames do not wait for room; where
+// twice the queue has gathered the other end asks without reading, and the connection ends.
 func (k *link) send(h header, body []byte, data [][]byte, u urgency) error {
 	k.prepare(&h, body, data)
 	k.mu.Lock()
+	if int(h.length) <= smallBodyMax && k.bytes > 2*k.queueMax {
+		k.mu.Unlock()
+		k.fail(errUnread)
+		return errUnread
+	}
 	defer k.mu.Unlock()
 	if err := k.waitRoom(int(h.length)); err != nil {
 		return err

@@ -17,8 +17,10 @@ import (
 // group where the library alone would panic.
 type metaStore struct {
 	*raftboltdb.BoltStore
-	fatal   func(error)
-	running atomic.Bool
+	fatal    func(error)
+	snapshot func() (index, term uint64) // see logStore
+	running  atomic.Bool
+	leading  atomic.Bool
 }
 
 // StartMeta starts the meta group, whose entries, term and vote are in a raft-boltdb file of their own.
@@ -31,7 +33,7 @@ func (h *Host) StartMeta(o GroupOptions) (*Group, error) {
 		return nil, fmt.Errorf("meta group: %w", err)
 	}
 	s := &metaStore{BoltStore: db, fatal: h.Fail}
-	g, err := h.startGroup(o, stores{logs: s, stable: s, running: &s.running})
+	g, err := h.startGroup(o, stores{logs: s, stable: s, running: &s.running, leading: &s.leading})
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -56,6 +58,12 @@ func (h *Host) closeMeta() error {
 // GetLog implements raft.LogStore.
 func (s *metaStore) GetLog(index uint64, l *raft.Log) error {
 	err := s.BoltStore.GetLog(index, l)
+	if errors.Is(err, raft.ErrLogNotFound) {
+		if at, term := s.snapshot(); index == at && at != 0 && !s.leading.Load() { // see logStore.GetLog
+			*l = raft.Log{Index: at, Term: term, Type: raft.LogNoop}
+			return nil
+		}
+	}
 	if err != nil && !errors.Is(err, raft.ErrLogNotFound) && s.running.Load() {
 		s.fatal(fmt.Errorf("read entry %d of the meta group: %w", index, err))
 		runtime.Goexit() // see logStore.GetLog

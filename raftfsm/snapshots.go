@@ -42,6 +42,8 @@ func groupDir(dir string, group uint64) string {
 type snapshotStore struct {
 	fs  vfs.FS
 	dir string
+	// check refuses content that the state machine would not take; nil if it cannot tell.
+	check func(io.Reader) error
 
 	mu     sync.Mutex // also orders replacements
 	newest *raft.SnapshotMeta
@@ -196,6 +198,9 @@ func (k *snapshotSink) Close() error {
 	}
 	if err == nil {
 		err = k.file.Sync()
+	}
+	if err == nil && k.store.check != nil {
+		err = k.store.check(io.NewSectionReader(k.file, k.offset-k.meta.Size, k.meta.Size))
 	}
 	err = errors.Join(err, k.file.Close())
 	if err == nil {
