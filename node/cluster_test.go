@@ -88,6 +88,7 @@ func freePorts(t *testing.T, n int) []string {
 // testNode is a node that runs in this process.
 type testNode struct {
 	cfg   configs.Config
+	node  *Node // of the latest start
 	stop  context.CancelFunc
 	ended chan error
 }
@@ -103,9 +104,13 @@ func (n *testNode) begin(t *testing.T) <-chan Info {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	n.stop, n.ended = cancel, make(chan error, 1)
+	var err error
+	if n.node, err = newNode(n.cfg, hclog.NewNullLogger()); err != nil {
+		t.Fatal(err)
+	}
 	ended, serves := n.ended, make(chan Info, 1)
 	go func() {
-		err := Run(ctx, n.cfg, hclog.NewNullLogger(), func(i Info) { serves <- i })
+		err := n.node.serve(ctx, func(i Info) { serves <- i })
 		if err != nil {
 			t.Errorf("node %s ended with %v", n.cfg.Node.Name, err)
 			close(serves)

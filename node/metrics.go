@@ -20,6 +20,7 @@ var metricTable = []struct {
 	counter    bool
 }{
 	{"levada_shard_replicas", "Shard replicas that run on this node.", false},
+	{"levada_shard_replicas_failed", "Shard replicas that should run on this node and cannot. Any is an alarm.", false},
 	{"levada_shard_leaders", "Shards that this node leads.", false},
 	{"levada_records_total", "Records stored by replicas on this node.", true},
 	{"levada_record_bytes_total", "Bytes of batches stored by replicas on this node.", true},
@@ -76,6 +77,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 // measure reads everything once.
 func (n *Node) measure() map[string]float64 {
 	running, v := n.shards.measured()
+	v["levada_shard_replicas_failed"] = float64(n.shards.inTrouble())
 	for _, sh := range running {
 		v["levada_shard_replicas"]++
 		if sh.raft.IsLeader() {

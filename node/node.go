@@ -76,19 +76,35 @@ type Node struct {
 // Run runs a node until ctx ends or the node cannot go on. It calls ready once the node
 // serves: it is registered with its cluster and runs what is placed on it.
 // An error says why the node could not start or had to stop; nil means that ctx ended.
-func Run(ctx context.Context, cfg configs.Config, log hclog.Logger, ready func(Info)) (err error) {
-	name, err := cfg.NodeName()
+func Run(ctx context.Context, cfg configs.Config, log hclog.Logger, ready func(Info)) error {
+	n, err := newNode(cfg, log)
 	if err != nil {
 		return err
 	}
-	n := &Node{
+	return n.serve(ctx, ready)
+}
+
+// newNode returns a node that has nothing open yet.
+func newNode(cfg configs.Config, log hclog.Logger) (*Node, error) {
+	name, err := cfg.NodeName()
+	if err != nil {
+		return nil, err
+	}
+	return &Node{
 		cfg: cfg, log: log.With("node", name), fs: vfs.OSDirect(vfs.DirectIO(cfg.Storage.DirectIO)), now: time.Now,
 		started: time.Now(), metaStore: meta.NewStore(), reportNow: make(chan struct{}, 1),
 		budget:     partition.NewBudget(int64(cfg.Limits.AppendBytesInFlightMax)),
 		readBudget: partition.NewBudget(int64(cfg.Limits.ReadBytesInFlightMax)),
+	}, nil
+}
+
+func (n *Node) serve(ctx context.Context, ready func(Info)) (err error) {
+	name, err := n.cfg.NodeName()
+	if err != nil {
+		return err
 	}
 	var lock io.Closer
-	if n.id, lock, err = openIdentity(n.fs, cfg.Node.DataDir, name, cfg.Cluster.Name); err != nil {
+	if n.id, lock, err = openIdentity(n.fs, n.cfg.Node.DataDir, name, n.cfg.Cluster.Name); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()

@@ -44,7 +44,7 @@ type shardSet struct {
 	mu      sync.RWMutex
 	running map[uint64]*shard
 	busy    map[uint64]bool    // groups being started, stopped or deleted
-	failed  map[uint64]error   // groups whose last start failed
+	trouble map[uint64]trouble // groups that could not run of late
 	unknown map[uint64]bool    // groups in quarantine that were logged
 	gone    map[string]float64 // counters of replicas that left the node: a counter never goes down
 	wg      sync.WaitGroup
@@ -60,7 +60,7 @@ const startPatience = 2 * time.Second
 func newShardSet(n *Node) *shardSet {
 	return &shardSet{
 		n: n, log: n.log.Named("shards"), running: map[uint64]*shard{}, busy: map[uint64]bool{},
-		failed: map[uint64]error{}, unknown: map[uint64]bool{}, gone: map[string]float64{}, starts: make(chan struct{}, startsAtOnce),
+		trouble: map[uint64]trouble{}, unknown: map[uint64]bool{}, gone: map[string]float64{}, starts: make(chan struct{}, startsAtOnce),
 	}
 }
 
@@ -98,7 +98,7 @@ func (s *shardSet) pending(plan []meta.GroupPlan) (int, error) {
 	for _, p := range plan {
 		if p.Action != meta.ActionDelete && p.Action != meta.ActionQuarantine && s.running[p.Group] == nil {
 			count++
-			if err := s.failed[p.Group]; err != nil {
+			if err := s.trouble[p.Group].err; err != nil {
 				why = err
 			}
 		}
@@ -116,7 +116,19 @@ func (s *shardSet) reconcile(ctx context.Context, plan []meta.GroupPlan) {
 		}
 		s.mu.Lock()
 		running := s.running[p.Group]
-		due := !s.busy[p.Group] && (p.Action == meta.ActionDelete || running == nil)
+		if running != nil && !s.busy[p.Group] && p.Action != meta.ActionDelete {
+			if err := running.ended(); err != nil {
+				s.troubled(p, err)
+				countReplica(s.gone, running.replica.Stats())
+				delete(s.running, p.Group)
+				s.busy[p.Group] = true
+				s.wg.Add(1)
+				s.mu.Unlock()
+				go s.carryOutEnd(running)
+				continue
+			}
+		}
+		due := !s.busy[p.Group] && (p.Action == meta.ActionDelete || running == nil) && s.trouble[p.Group].due(time.Now())
 		if due {
 			s.busy[p.Group] = true
 			s.wg.Add(1)
@@ -160,13 +172,23 @@ func (s *shardSet) carryOut(ctx context.Context, p meta.GroupPlan) {
 	defer s.mu.Unlock()
 	delete(s.busy, p.Group)
 	if err != nil && ctx.Err() == nil {
-		if s.failed[p.Group] == nil {
-			s.log.Error("shard replica cannot run; trying again", "group", p.Group, "action", p.Action, "error", err)
-		}
-		s.failed[p.Group] = err
-		return
+		s.troubled(p, err)
+	} else if t, ok := s.trouble[p.Group]; ok {
+		t.err = nil
+		s.trouble[p.Group] = t
 	}
-	delete(s.failed, p.Group)
+	if p.Action == meta.ActionDelete && err == nil {
+		delete(s.trouble, p.Group)
+	}
+}
+
+// carryOutEnd takes a replica down that is out of running already.
+func (s *shardSet) carryOutEnd(sh *shard) {
+	defer s.wg.Done()
+	s.takeDown(sh)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.busy, sh.group)
 }
 
 // groupDir is where a group keeps its snapshot and its log.
@@ -192,7 +214,7 @@ func (s *shardSet) start(ctx context.Context, p meta.GroupPlan) error {
 		Group: p.Group, StreamID: p.Stream.ID, Shard: p.Shard.Number, Range: p.Shard.Range, Log: shardLog, Fetch: n.fetch,
 		Rules:  partition.Rules{ProducerWindow: time.Duration(settings.DedupWindowSeconds) * time.Second},
 		Limits: partition.Limits{RecordBytesMax: int(settings.MaxRecordBytes), QueueBytesMax: int64(n.cfg.Limits.AppendBytesInFlightMaxPerShard)},
-		Budget: n.budget, Clock: n.now, Logger: log, OnFailed: n.fail,
+		Budget: n.budget, Clock: n.now, Logger: log,
 	})
 	// Starting takes as long as fetching what the log lacks: the node's end must end it.
 	defer context.AfterFunc(ctx, replica.Shutdown)()

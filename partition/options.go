@@ -109,12 +109,6 @@ type Options struct {
 	Budget *Budget          // the node's; nil = no bound but the replica's own
 	Clock  func() time.Time // nil = time.Now
 	Logger hclog.Logger     // nil = silent
-
-	// OnFailed is called once, on its own goroutine, when the replica cannot go
-	// on: it applied nothing since and acknowledges nothing more. The caller is
-	// to stop its Raft group and to open both again from disk. It must not wait
-	// for Close, which waits for it.
-	OnFailed func(error)
 }
 
 func (o Options) withDefaults() Options {

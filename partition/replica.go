@@ -106,7 +106,9 @@ func (r *Replica) Close() {
 	r.work.Wait()
 }
 
-// Failed returns the error that ended the replica's service, or nil.
+// Failed returns the error that ended the replica's service, or nil. A replica
+// that has failed applied nothing since and acknowledges nothing more: its owner
+// is to stop its Raft group and to open both again from disk.
 func (r *Replica) Failed() error {
 	if f := r.failure.Load(); f != nil {
 		return f
@@ -124,13 +126,6 @@ func (r *Replica) fail(cause error) {
 	r.refuseQueue(unservable(f))
 	r.freeRoom()
 	r.wake()
-	if r.opts.OnFailed != nil {
-		r.work.Add(1)
-		go func() {
-			defer r.work.Done()
-			r.opts.OnFailed(f)
-		}()
-	}
 	r.mu.Unlock()
 }
 

@@ -122,6 +122,14 @@ func (g *Group) instance() (*instance, error) {
 	return nil, fault.New(fault.Unavailable, "group %d does not run", g.id)
 }
 
+// Failure says why the group ended by itself, nil if it did not.
+func (g *Group) Failure() error {
+	if err := g.failure.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
 // IsLeader reports whether this replica leads, as far as it knows.
 func (g *Group) IsLeader() bool {
 	in := g.current.Load()
