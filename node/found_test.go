@@ -8,6 +8,7 @@ import (
 	"github.com/levada-stream/levada/configs"
 	"github.com/levada-stream/levada/internal/vfs"
 	"github.com/levada-stream/levada/journal"
+	"github.com/levada-stream/levada/raftfsm"
 )
 
 // TestFounderGivesWay: the second node had begun to found, the third had agreed,
@@ -38,8 +39,15 @@ func beginStorage(t *testing.T, dir string) {
 	if err := j.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"meta.db", "stable.db"} { // empty ones are new ones
-		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+	for _, name := range []string{"meta.db", "stable.db"} { // a meta log, too, is a bbolt file, and fills it by itself
+		s, err := raftfsm.OpenStable(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(filepath.Join(dir, "stable.db"), filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
 		}
 	}

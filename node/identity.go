@@ -101,9 +101,9 @@ func (id identity) refusePart(fsys vfs.FS, dir string) error {
 		return nil
 	}
 	for _, part := range []string{"journal", "meta.db", "stable.db", "groups"} {
-		_, err := fsys.Stat(path.Join(dir, part))
-		if errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("%w: %s is missing; restore it, or move the whole directory away to come back as a new node", errIncomplete, path.Join(dir, part))
+		info, err := fsys.Stat(path.Join(dir, part))
+		if errors.Is(err, fs.ErrNotExist) || (err == nil && !info.IsDir() && info.Size() == 0) {
+			return fmt.Errorf("%w: %s is missing or empty; restore it, or move the whole directory away to come back as a new node", errIncomplete, path.Join(dir, part))
 		}
 		if err != nil {
 			return err

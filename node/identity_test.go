@@ -119,7 +119,9 @@ func TestIdentityRefusesHalfADirectory(t *testing.T) {
 			if part == c.missing {
 				continue
 			}
-			if err := fsys.MkdirAll(path.Join("data", part)); err != nil {
+			if strings.HasSuffix(part, ".db") {
+				writeTestFile(t, fsys, path.Join("data", part), "x")
+			} else if err := fsys.MkdirAll(path.Join("data", part)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -135,6 +137,43 @@ func TestIdentityRefusesHalfADirectory(t *testing.T) {
 		if errors.Is(err, errIncomplete) != c.refused || (c.refused && !strings.Contains(err.Error(), "data/"+c.missing)) {
 			t.Errorf("%s: %v, want refused %t", c.name, err, c.refused)
 		}
+	}
+}
+
+// A file of votes without a vote in it is as good as none.
+func TestIdentityRefusesEmptyVotes(t *testing.T) {
+	fsys := vfs.NewMem(1)
+	id, err := open(t, fsys, "a", "c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	id.ClusterID = "x"
+	if err := writeIdentity(fsys, "data", id); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{"journal", "groups"} {
+		if err := fsys.MkdirAll(path.Join("data", dir)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	writeTestFile(t, fsys, "data/meta.db", "x")
+	writeTestFile(t, fsys, "data/stable.db", "")
+	if _, err := open(t, fsys, "a", "c"); !errors.Is(err, errIncomplete) {
+		t.Errorf("%v", err)
+	}
+}
+
+func writeTestFile(t *testing.T, fsys vfs.FS, name, text string) {
+	t.Helper()
+	f, err := fsys.Create(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt([]byte(text), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
 

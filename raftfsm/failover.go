@@ -68,8 +68,7 @@ func (h *Host) pause(until time.Time) bool {
 func (h *Host) plan(dead string, now time.Time) []campaign {
 	var plan []campaign
 	for _, g := range h.Groups() {
-		// Without a leader it may be one that another replica campaigns in already: see campaign.
-		if leader, _ := g.Leader(); leader != dead && leader != "" {
+		if !g.leftBy(dead) {
 			continue
 		}
 		servers, err := g.Servers()
@@ -115,7 +114,7 @@ func (g *Group) campaign(dead string, closed <-chan struct{}) bool {
 	}
 	state, voter := in.state(g.host.o.NodeID)
 	leader, term := g.Leader()
-	if state != raft.Follower || !voter || (leader != dead && (leader != "" || g.voted(term))) {
+	if state != raft.Follower || !voter || !g.leftBy(dead) || (leader != dead && g.voted(term)) {
 		return false
 	}
 	if dead != "" {
@@ -138,4 +137,15 @@ func (g *Group) campaign(dead string, closed <-chan struct{}) bool {
 func (g *Group) voted(term uint64) bool {
 	last, err := g.stores.stable.GetUint64([]byte(keyVoteTerm))
 	return err == nil && last == term
+}
+
+// leftBy reports whether a node is the group's leader as far as known, or was when there was one: another
+// replica may campaign already.
+func (g *Group) leftBy(dead string) bool {
+	leader, _ := g.Leader()
+	if leader != "" || dead == "" {
+		return leader == dead
+	}
+	in := g.current.Load()
+	return in != nil && in.ledBy() == dead
 }

@@ -79,6 +79,15 @@ type instance struct {
 	fsm   *adapter
 	dead  chan struct{} // closed when everything of the library has ended
 	spur  atomic.Pointer[spur]
+	led   atomic.Pointer[string] // node id of the leader known last, also when none is known now
+}
+
+// ledBy returns the node id of the leader known last, "" if there was none.
+func (in *instance) ledBy() string {
+	if id := in.led.Load(); id != nil {
+		return *id
+	}
+	return ""
 }
 
 // spur is what made a replica campaign without waiting for its timeout.

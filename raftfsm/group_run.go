@@ -98,8 +98,13 @@ func (g *Group) hook(in *instance) {
 	handed := func() { in.spurred(ReasonHandedOver) }
 	in.trans.handed.Store(&handed)
 	in.raft.RegisterObserver(raft.NewObserver(nil, false, func(o *raft.Observation) bool {
-		if s, ok := o.Data.(raft.RaftState); ok {
-			g.observe(s == raft.Leader, in.raft.CurrentTerm())
+		switch d := o.Data.(type) {
+		case raft.RaftState:
+			g.observe(d == raft.Leader, in.raft.CurrentTerm())
+		case raft.LeaderObservation:
+			if id := string(d.LeaderID); id != "" {
+				in.led.Store(&id)
+			}
 		}
 		return false
 	}))
