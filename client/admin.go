@@ -66,6 +66,17 @@ func (c *Client) DeleteStream(ctx context.Context, name string) error {
 	return err
 }
 
+// RemoveNode retires a node, named by its name or id, that is gone for good,
+// and returns its id. A living node is a Conflict.
+func (c *Client) RemoveNode(ctx context.Context, node string) (id string, err error) {
+	var out *levadav1.RemoveNodeResponse
+	_, err = c.unary(ctx, c.opts.tryTimeout, func(ctx context.Context, cc *grpc.ClientConn) (err error) {
+		out, err = levadav1.NewAdminClient(cc).RemoveNode(ctx, &levadav1.RemoveNodeRequest{Node: node})
+		return err
+	})
+	return out.GetId(), err
+}
+
 // DescribeStream returns a stream.
 func (c *Client) DescribeStream(ctx context.Context, name string) (*levadav1.Stream, error) {
 	var out *levadav1.DescribeStreamResponse

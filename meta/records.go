@@ -207,6 +207,15 @@ func (s *Shard) Complete() bool {
 	return len(s.Members) == len(s.Desired) && !slices.ContainsFunc(s.Desired, func(id NodeID) bool { return !s.Votes(id) })
 }
 
+// Whole reports whether a shard is complete and none of its replicas is on a
+// node that the cluster has given up: such a one votes as far as reported, and is to be replaced.
+func (s *State) Whole(sh *Shard) bool {
+	return sh.Complete() && !slices.ContainsFunc(sh.Desired, func(id NodeID) bool {
+		n, ok := s.Node(id)
+		return !ok || n.State != NodeJoined
+	})
+}
+
 // voters returns the reported voters, or the initial replicas if nothing was reported yet.
 func (s *Shard) voters() []NodeID {
 	if s.Members == nil {

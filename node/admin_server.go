@@ -341,7 +341,7 @@ func (n *Node) countShards(state *meta.State, nodes map[string]*pb.Node, out *pb
 	for st := range state.Streams() {
 		for sh := range st.Shards() {
 			out.Shards++
-			if !sh.Complete() {
+			if !state.Whole(sh) {
 				incomplete++
 			}
 			leader := n.leaderOf(sh)
@@ -359,7 +359,7 @@ func (n *Node) countShards(state *meta.State, nodes map[string]*pb.Node, out *pb
 		}
 	}
 	if incomplete > 0 {
-		out.Problems = append(out.Problems, fmt.Sprintf("%d of %d shards have replicas that do not vote yet: they are being copied", incomplete, out.Shards))
+		out.Problems = append(out.Problems, fmt.Sprintf("%d of %d shards have replicas that do not vote yet, or are lost: they are being replaced", incomplete, out.Shards))
 	}
 	if out.ShardsWithoutLeader > 0 {
 		out.Problems = append(out.Problems, fmt.Sprintf("%d of %d shards have no leader", out.ShardsWithoutLeader, out.Shards))

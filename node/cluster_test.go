@@ -131,6 +131,17 @@ func (n *testNode) end(t *testing.T) {
 	}
 }
 
+// nodeConfig is the configuration of a node with an empty directory and four ports.
+func nodeConfig(t *testing.T, name string, ports []string, seed string) configs.Config {
+	t.Helper()
+	cfg := configs.Defaults()
+	cfg.Cluster.Name, cfg.Node.Name, cfg.Node.DataDir = "test", name, t.TempDir()
+	cfg.Listen = configs.Addresses{GRPC: ports[0], Raft: ports[1], Gossip: ports[2], HTTP: ports[3]}
+	cfg.Seeds = []string{seed}
+	cfg.Storage.JournalSegmentBytes = 16 * configs.MiB
+	return cfg
+}
+
 // startCluster runs nodes in this process until the test ends, and returns them and where they serve.
 func startCluster(t *testing.T, n int, change func(*configs.Config)) ([]*testNode, []Info) {
 	t.Helper()
@@ -138,12 +149,8 @@ func startCluster(t *testing.T, n int, change func(*configs.Config)) ([]*testNod
 	nodes := make([]*testNode, n)
 	var serve []<-chan Info
 	for i := range nodes {
-		cfg := configs.Defaults()
-		cfg.Cluster.Name, cfg.Cluster.ExpectNodes = "test", n
-		cfg.Node.Name, cfg.Node.DataDir = fmt.Sprintf("node%d", i+1), t.TempDir()
-		cfg.Listen = configs.Addresses{GRPC: ports[4*i], Raft: ports[4*i+1], Gossip: ports[4*i+2], HTTP: ports[4*i+3]}
-		cfg.Seeds = []string{ports[2]}
-		cfg.Storage.JournalSegmentBytes = 16 * configs.MiB
+		cfg := nodeConfig(t, fmt.Sprintf("node%d", i+1), ports[4*i:], ports[2])
+		cfg.Cluster.ExpectNodes = n
 		change(&cfg)
 		if err := cfg.Validate(); err != nil {
 			t.Fatal(err)

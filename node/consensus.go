@@ -95,6 +95,10 @@ func (n *Node) openMembership(opened *closers) error {
 	n.addresses.Gossip = gossip.Addr()
 	opened.add(func() error {
 		// The word that this node leaves on purpose is a courtesy: not getting it out is no failure.
+		// One that the cluster did not take in may be a copy of a living node: it has no say in that.
+		if !n.joined.Load() {
+			return gossip.Close()
+		}
 		if err := gossip.Leave(leaveTimeout); err != nil {
 			n.log.Debug("cannot tell the others that this node leaves", "error", err)
 		}

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"encoding/binary"
+	"net"
 	"time"
 
 	"github.com/levada-stream/levada/internal/fault"
@@ -91,6 +92,29 @@ func (n *Node) refuseNamesake(command meta.Command) error {
 	return nil
 }
 
+// refuseImpostor keeps a copy of a living node's data directory from taking
+// that node's place: two of them would vote with one vote. Gossip may be late
+// to see that a node has died that comes back at another address, so its old one is tried.
+func (n *Node) refuseImpostor(ctx context.Context, command meta.Command) error {
+	r, ok := command.(*meta.RegisterNode)
+	if !ok {
+		return nil
+	}
+	for _, m := range n.seen() {
+		if m.NodeID != r.ID || m.RaftAddr == r.Addresses.Raft {
+			continue
+		}
+		dial := net.Dialer{Timeout: time.Second}
+		conn, err := dial.DialContext(ctx, "tcp", m.RaftAddr)
+		if err != nil {
+			return fault.New(fault.Unavailable, "node %s was seen at %s a moment ago; waiting until it is certain that it has moved to %s", r.Name, m.RaftAddr, r.Addresses.Raft)
+		}
+		_ = conn.Close() // only knocked
+		return fault.New(fault.Conflict, "node %s (id %s) is running at %s already: its data directory was copied; start a new node with an empty one", r.Name, r.ID, m.RaftAddr)
+	}
+	return nil
+}
+
 func (n *Node) proposeHere(command []byte) (uint64, error) {
 	result, err := n.metaRaft.Propose(command).Wait()
 	if err != nil {
@@ -104,7 +128,7 @@ func (n *Node) proposeHere(command []byte) (uint64, error) {
 
 // servePropose takes a command of another node. It answers NotLeader if this
 // node does not lead the meta group: the caller asks on.
-func (n *Node) servePropose(_ context.Context, _ string, request []byte) ([]byte, error) {
+func (n *Node) servePropose(ctx context.Context, _ string, request []byte) ([]byte, error) {
 	if !n.metaRaft.IsLeader() {
 		leader, _ := n.metaRaft.Leader()
 		e := fault.New(fault.NotLeader, "node %s does not lead the meta group", n.name)
@@ -117,6 +141,9 @@ func (n *Node) servePropose(_ context.Context, _ string, request []byte) ([]byte
 		return nil, fault.New(fault.Invalid, "%w", err)
 	}
 	if err := n.refuseNamesake(command); err != nil {
+		return nil, err
+	}
+	if err := n.refuseImpostor(ctx, command); err != nil {
 		return nil, err
 	}
 	version, err := n.proposeHere(request)

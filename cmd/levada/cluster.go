@@ -14,6 +14,7 @@ import (
 type clusterCommands struct {
 	Status clusterStatusCommand `cmd:"" help:"Say whether the cluster is healthy (exit code 10 if not), with its last failovers."`
 	Nodes  clusterNodesCommand  `cmd:"" help:"List the nodes."`
+	Remove clusterRemoveCommand `cmd:"" name:"remove-node" help:"Retire a node that is gone for good; its replicas are placed elsewhere."`
 }
 
 // clusterStatusCommand shows health.

@@ -2254,6 +2254,95 @@ func (x *Node) GetVersion() string {
 	return ""
 }
 
+// A node's name or id.
+type RemoveNodeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveNodeRequest) Reset() {
+	*x = RemoveNodeRequest{}
+	mi := &file_levada_v1_levada_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveNodeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveNodeRequest) ProtoMessage() {}
+
+func (x *RemoveNodeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_levada_v1_levada_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveNodeRequest.ProtoReflect.Descriptor instead.
+func (*RemoveNodeRequest) Descriptor() ([]byte, []int) {
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *RemoveNodeRequest) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+type RemoveNodeResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveNodeResponse) Reset() {
+	*x = RemoveNodeResponse{}
+	mi := &file_levada_v1_levada_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveNodeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveNodeResponse) ProtoMessage() {}
+
+func (x *RemoveNodeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_levada_v1_levada_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveNodeResponse.ProtoReflect.Descriptor instead.
+func (*RemoveNodeResponse) Descriptor() ([]byte, []int) {
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *RemoveNodeResponse) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
 type Failover struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Stream        string                 `protobuf:"bytes,1,opt,name=stream,proto3" json:"stream,omitempty"`
@@ -2270,7 +2359,7 @@ type Failover struct {
 
 func (x *Failover) Reset() {
 	*x = Failover{}
-	mi := &file_levada_v1_levada_proto_msgTypes[28]
+	mi := &file_levada_v1_levada_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2282,7 +2371,7 @@ func (x *Failover) String() string {
 func (*Failover) ProtoMessage() {}
 
 func (x *Failover) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[28]
+	mi := &file_levada_v1_levada_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2295,7 +2384,7 @@ func (x *Failover) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failover.ProtoReflect.Descriptor instead.
 func (*Failover) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{28}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Failover) GetStream() string {
@@ -2549,7 +2638,11 @@ const file_levada_v1_levada_proto_rawDesc = "" +
 	"\aleaders\x18\v \x01(\rR\aleaders\x12\x1d\n" +
 	"\n" +
 	"meta_voter\x18\f \x01(\bR\tmetaVoter\x12\x18\n" +
-	"\aversion\x18\r \x01(\tR\aversion\"\xc9\x01\n" +
+	"\aversion\x18\r \x01(\tR\aversion\"'\n" +
+	"\x11RemoveNodeRequest\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\"$\n" +
+	"\x12RemoveNodeResponse\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\xc9\x01\n" +
 	"\bFailover\x12\x16\n" +
 	"\x06stream\x18\x01 \x01(\tR\x06stream\x12\x14\n" +
 	"\x05shard\x18\x02 \x01(\rR\x05shard\x12\x14\n" +
@@ -2577,7 +2670,7 @@ const file_levada_v1_levada_proto_rawDesc = "" +
 	"\x06Append\x12\x18.levada.v1.AppendRequest\x1a\x19.levada.v1.AppendResponse(\x010\x01\x129\n" +
 	"\x04Read\x12\x16.levada.v1.ReadRequest\x1a\x17.levada.v1.ReadResponse0\x01\x12C\n" +
 	"\n" +
-	"GetRecords\x12\x1c.levada.v1.GetRecordsRequest\x1a\x17.levada.v1.ReadResponse2\xb5\x04\n" +
+	"GetRecords\x12\x1c.levada.v1.GetRecordsRequest\x1a\x17.levada.v1.ReadResponse2\x80\x05\n" +
 	"\x05Admin\x12O\n" +
 	"\fCreateStream\x12\x1e.levada.v1.CreateStreamRequest\x1a\x1f.levada.v1.CreateStreamResponse\x12O\n" +
 	"\fUpdateStream\x12\x1e.levada.v1.UpdateStreamRequest\x1a\x1f.levada.v1.UpdateStreamResponse\x12O\n" +
@@ -2587,7 +2680,9 @@ const file_levada_v1_levada_proto_rawDesc = "" +
 	"\n" +
 	"ListShards\x12\x1c.levada.v1.ListShardsRequest\x1a\x1d.levada.v1.ListShardsResponse\x12I\n" +
 	"\n" +
-	"GetCluster\x12\x1c.levada.v1.GetClusterRequest\x1a\x1d.levada.v1.GetClusterResponseB8Z6github.com/levada-stream/levada/api/levada/v1;levadav1b\x06proto3"
+	"GetCluster\x12\x1c.levada.v1.GetClusterRequest\x1a\x1d.levada.v1.GetClusterResponse\x12I\n" +
+	"\n" +
+	"RemoveNode\x12\x1c.levada.v1.RemoveNodeRequest\x1a\x1d.levada.v1.RemoveNodeResponseB8Z6github.com/levada-stream/levada/api/levada/v1;levadav1b\x06proto3"
 
 var (
 	file_levada_v1_levada_proto_rawDescOnce sync.Once
@@ -2602,7 +2697,7 @@ func file_levada_v1_levada_proto_rawDescGZIP() []byte {
 }
 
 var file_levada_v1_levada_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_levada_v1_levada_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_levada_v1_levada_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_levada_v1_levada_proto_goTypes = []any{
 	(Kind)(0),                      // 0: levada.v1.Kind
 	(*Error)(nil),                  // 1: levada.v1.Error
@@ -2633,7 +2728,9 @@ var file_levada_v1_levada_proto_goTypes = []any{
 	(*GetClusterRequest)(nil),      // 26: levada.v1.GetClusterRequest
 	(*GetClusterResponse)(nil),     // 27: levada.v1.GetClusterResponse
 	(*Node)(nil),                   // 28: levada.v1.Node
-	(*Failover)(nil),               // 29: levada.v1.Failover
+	(*RemoveNodeRequest)(nil),      // 29: levada.v1.RemoveNodeRequest
+	(*RemoveNodeResponse)(nil),     // 30: levada.v1.RemoveNodeResponse
+	(*Failover)(nil),               // 31: levada.v1.Failover
 }
 var file_levada_v1_levada_proto_depIdxs = []int32{
 	0,  // 0: levada.v1.Error.kind:type_name -> levada.v1.Kind
@@ -2651,7 +2748,7 @@ var file_levada_v1_levada_proto_depIdxs = []int32{
 	11, // 12: levada.v1.ListStreamsResponse.streams:type_name -> levada.v1.Stream
 	12, // 13: levada.v1.ListShardsResponse.shards:type_name -> levada.v1.Shard
 	28, // 14: levada.v1.GetClusterResponse.nodes:type_name -> levada.v1.Node
-	29, // 15: levada.v1.GetClusterResponse.failovers:type_name -> levada.v1.Failover
+	31, // 15: levada.v1.GetClusterResponse.failovers:type_name -> levada.v1.Failover
 	2,  // 16: levada.v1.Streams.Append:input_type -> levada.v1.AppendRequest
 	6,  // 17: levada.v1.Streams.Read:input_type -> levada.v1.ReadRequest
 	7,  // 18: levada.v1.Streams.GetRecords:input_type -> levada.v1.GetRecordsRequest
@@ -2662,18 +2759,20 @@ var file_levada_v1_levada_proto_depIdxs = []int32{
 	22, // 23: levada.v1.Admin.ListStreams:input_type -> levada.v1.ListStreamsRequest
 	24, // 24: levada.v1.Admin.ListShards:input_type -> levada.v1.ListShardsRequest
 	26, // 25: levada.v1.Admin.GetCluster:input_type -> levada.v1.GetClusterRequest
-	3,  // 26: levada.v1.Streams.Append:output_type -> levada.v1.AppendResponse
-	8,  // 27: levada.v1.Streams.Read:output_type -> levada.v1.ReadResponse
-	8,  // 28: levada.v1.Streams.GetRecords:output_type -> levada.v1.ReadResponse
-	15, // 29: levada.v1.Admin.CreateStream:output_type -> levada.v1.CreateStreamResponse
-	17, // 30: levada.v1.Admin.UpdateStream:output_type -> levada.v1.UpdateStreamResponse
-	19, // 31: levada.v1.Admin.DeleteStream:output_type -> levada.v1.DeleteStreamResponse
-	21, // 32: levada.v1.Admin.DescribeStream:output_type -> levada.v1.DescribeStreamResponse
-	23, // 33: levada.v1.Admin.ListStreams:output_type -> levada.v1.ListStreamsResponse
-	25, // 34: levada.v1.Admin.ListShards:output_type -> levada.v1.ListShardsResponse
-	27, // 35: levada.v1.Admin.GetCluster:output_type -> levada.v1.GetClusterResponse
-	26, // [26:36] is the sub-list for method output_type
-	16, // [16:26] is the sub-list for method input_type
+	29, // 26: levada.v1.Admin.RemoveNode:input_type -> levada.v1.RemoveNodeRequest
+	3,  // 27: levada.v1.Streams.Append:output_type -> levada.v1.AppendResponse
+	8,  // 28: levada.v1.Streams.Read:output_type -> levada.v1.ReadResponse
+	8,  // 29: levada.v1.Streams.GetRecords:output_type -> levada.v1.ReadResponse
+	15, // 30: levada.v1.Admin.CreateStream:output_type -> levada.v1.CreateStreamResponse
+	17, // 31: levada.v1.Admin.UpdateStream:output_type -> levada.v1.UpdateStreamResponse
+	19, // 32: levada.v1.Admin.DeleteStream:output_type -> levada.v1.DeleteStreamResponse
+	21, // 33: levada.v1.Admin.DescribeStream:output_type -> levada.v1.DescribeStreamResponse
+	23, // 34: levada.v1.Admin.ListStreams:output_type -> levada.v1.ListStreamsResponse
+	25, // 35: levada.v1.Admin.ListShards:output_type -> levada.v1.ListShardsResponse
+	27, // 36: levada.v1.Admin.GetCluster:output_type -> levada.v1.GetClusterResponse
+	30, // 37: levada.v1.Admin.RemoveNode:output_type -> levada.v1.RemoveNodeResponse
+	27, // [27:38] is the sub-list for method output_type
+	16, // [16:27] is the sub-list for method input_type
 	16, // [16:16] is the sub-list for extension type_name
 	16, // [16:16] is the sub-list for extension extendee
 	0,  // [0:16] is the sub-list for field type_name
@@ -2699,7 +2798,7 @@ func file_levada_v1_levada_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_levada_v1_levada_proto_rawDesc), len(file_levada_v1_levada_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   29,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   2,
 		},
