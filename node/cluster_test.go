@@ -190,7 +190,7 @@ func TestRestartKeepsReplicas(t *testing.T) {
 	}
 	defer c.Close()
 	putAndRead(ctx, t, c, 500)
-	for i := range 200 { // so that the control state is in a snapshot without the node that comes
+	for i := range 100 { // so that the control state is in a snapshot without the node that comes
 		b := int64(1<<30 + i)
 		if _, err := c.UpdateStream(ctx, "s", client.StreamChange{RetentionBytes: &b}); err != nil {
 			t.Fatal(err)
