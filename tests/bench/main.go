@@ -146,7 +146,7 @@ func run(ctx context.Context, o options) (err error) {
 func (b *bench) build(ctx context.Context) error {
 	b.levada = b.options.levada
 	if b.levada == "" {
-		b.levada = filepath.Join(b.dir, "levada")
+		b.levada = filepath.Join(b.dir, "bin", "levada")
 		if err := build(ctx, filepath.Join("..", ".."), b.levada, "./cmd/levada"); err != nil {
 			return err
 		}
@@ -157,7 +157,7 @@ func (b *bench) build(ctx context.Context) error {
 	}
 	b.levada = absolute
 	if b.options.peers && slices.ContainsFunc(b.options.rows, func(r string) bool { return r == "p1" || r == "p3" }) {
-		b.nats = filepath.Join(b.dir, "nats-server")
+		b.nats = filepath.Join(b.dir, "bin", "nats-server")
 		if err := build(ctx, ".", b.nats, "github.com/nats-io/nats-server/v2"); err != nil {
 			return err
 		}
