@@ -32,6 +32,7 @@ var metricTable = []struct {
 	{"levada_read_bytes_total", "Bytes read from replicas on this node.", true},
 	{"levada_diverged_total", "Times a shard log contradicted a snapshot. Any is an alarm.", true},
 	{"levada_append_bytes_in_flight", "Bytes of appends that wait or are under way.", false},
+	{"levada_read_bytes_in_flight", "Bytes read for callers that have not taken them yet.", false},
 	{"levada_journal_rounds_total", "Journal rounds: one write and one sync each.", true},
 	{"levada_journal_bytes_total", "Bytes written to the journal, padding included.", true},
 	{"levada_journal_relocated_bytes_total", "Bytes of journal entries written again to free old segments.", true},
@@ -86,6 +87,7 @@ func (n *Node) measure() map[string]float64 {
 		countReplica(v, sh.replica.Stats())
 	}
 	v["levada_append_bytes_in_flight"] = float64(n.budget.Used())
+	v["levada_read_bytes_in_flight"] = float64(n.readBudget.Used())
 	j := n.journal.Stats()
 	v["levada_journal_rounds_total"] = float64(j.Rounds)
 	v["levada_journal_bytes_total"] = float64(j.WrittenBytes)
