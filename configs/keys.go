@@ -87,7 +87,7 @@ var keyTable = [...]Key{
 	{Path: "limits.connections_max", Min: 1, Max: 1 << 20, Doc: "Client connections to the native API; beyond it new ones are closed."},
 	{Path: "limits.calls_per_connection_max", Min: 1, Max: 1 << 20, Doc: "Concurrent calls on one connection."},
 	{Path: "limits.handshake_timeout", Min: 100 * millisecond, Max: 60 * second, Doc: "A connection that has not introduced itself within this is closed."},
-	{Path: "limits.shutdown_timeout", Min: 0, Max: hour, Doc: "How long a stopping node waits for calls to end and for its shards to be handed over."},
+	{Path: "limits.shutdown_timeout", Min: 0, Max: hour, Doc: "How long a stopping node goes on handing its shards to other nodes. Calls that have not ended a second later, or this much later if that is less, are cut."},
 	{Path: "log.level", Env: true, OneOf: []string{"trace", "debug", "info", "warn", "error"}, Doc: "Least severe level logged."},
 	{Path: "log.format", Env: true, OneOf: []string{"text", "json"}, Doc: "One line of text or one JSON object per event."},
 }

@@ -116,6 +116,7 @@ func (n *testNode) begin(t *testing.T) <-chan Info {
 			close(serves)
 		}
 		ended <- err
+		close(ended)
 	}()
 	return serves
 }

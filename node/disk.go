@@ -60,14 +60,8 @@ func (n *Node) diskDuty(ctx context.Context) {
 		if ctx.Err() != nil || !sh.raft.IsLeader() {
 			continue
 		}
-		for _, m := range membersIn(sh.raft) {
-			if h := hints[m.Node]; m.Node == n.nodeID || !m.Voter || !h.Alive || h.Full {
-				continue
-			}
-			if err := sh.raft.TransferLeadership(m.Node); err != nil {
-				n.log.Warn("cannot hand over a shard while the disk is full", "group", sh.group, "to", m.Node, "error", err)
-			}
-			break
+		if to := heir(n.nodeID, sh.group, membersIn(sh.raft), hints); to != "" {
+			n.handOverGroup(sh.raft, to)
 		}
 	}
 }

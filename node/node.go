@@ -172,6 +172,9 @@ func (n *Node) run(ctx context.Context, ready func(Info)) (err error) {
 	}
 	ready(n.info())
 	<-ctx.Done()
+	if n.failure() == nil {
+		n.handOver()
+	}
 	return n.reason(ctx, nil)
 }
 
