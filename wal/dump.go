@@ -15,11 +15,11 @@ type DumpOptions struct {
 	Blocks  bool   // one line per block
 	Batches bool   // one line per record batch
 	Records bool   // one line per record, with key and data quoted
-	From    uint64 // blocks that end at or below this ordinal are left out
+	From    uint64 // blocks and batches that end at or below this ordinal and records below it are left out
 }
 
-// Dump prints a log that no process has open, for people. It stops at the
-// first bytes that are wrong and returns an error that says where.
+// Dump prints a log that no process has open, for people. It checks what Verify
+// checks, stops at the first bytes that are wrong and returns an error that says where.
 func Dump(w io.Writer, fsys vfs.FS, dir string, o DumpOptions) error {
 	firsts, err := listSegments(fsys, dir)
 	if err != nil {
@@ -27,18 +27,21 @@ func Dump(w io.Writer, fsys vfs.FS, dir string, o DumpOptions) error {
 	}
 	d := dumper{w: w, o: o}
 	for i, first := range firsts {
-		if err := d.segment(fsys, path.Join(dir, segmentName(first)), first, i == len(firsts)-1); err != nil {
+		r := newSegmentReport(dir, first)
+		if err := d.segment(fsys, &r, i == len(firsts)-1); err != nil {
 			return err
 		}
+		d.before = &r
 	}
 	return d.err
 }
 
 // dumper prints; it remembers the first failed write.
 type dumper struct {
-	w   io.Writer
-	o   DumpOptions
-	err error
+	w      io.Writer
+	o      DumpOptions
+	before *SegmentReport // nil at the first segment
+	err    error
 }
 
 func (d *dumper) printf(format string, args ...any) {
@@ -47,36 +50,41 @@ func (d *dumper) printf(format string, args ...any) {
 	}
 }
 
-func (d *dumper) segment(fsys vfs.FS, name string, first uint64, last bool) (err error) {
-	f, err := fsys.Open(name)
+func (d *dumper) segment(fsys vfs.FS, r *SegmentReport, last bool) (err error) {
+	f, err := fsys.Open(r.Path)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	h, err := readHeader(f, name, first)
-	if err != nil {
+	v := verifier{f: f, last: last, r: r, each: d.block}
+	if err := v.open(); err != nil {
 		return err
 	}
-	limit, err := f.Size()
-	if err != nil {
-		return err
+	if d.before != nil {
+		if err := r.follow(d.before.End); err != nil {
+			return err
+		}
+	}
+	if r.stillborn {
+		d.printf("segment %s without header torn %d\n", path.Base(r.Path), r.TornBytes)
+		return d.err
 	}
 	state := "open"
-	ft, _, footErr := readFooter(f, name, h.id())
-	if footErr == nil {
-		limit, state = ft.dataEnd, "sealed"
+	if r.Sealed {
+		state = "sealed"
 	}
+	h := &v.header
 	d.printf("segment %s group %d shard %d first %d time %d chain %x %s\n",
-		path.Base(name), h.group, h.shard, h.start.Next, h.start.Time, h.start.Chain, state)
-	res, pos, err := scanSegment(f, h.id(), h.start, limit, d.block)
-	if err != nil {
+		path.Base(r.Path), h.group, h.shard, h.start.Next, h.start.Time, h.start.Chain, state)
+	if err := v.scan(); err != nil {
 		return err
 	}
-	if res.bad != nil && (!last || footErr == nil) {
-		return corrupt(name, res.end, "%v", res.bad)
+	d.printf("end     next %d index %d time %d chain %x bytes %d durable %d",
+		r.End.Next, r.End.Index, r.End.Time, r.End.Chain, v.res.end, v.res.promise)
+	if r.Torn {
+		d.printf(" torn %d", r.TornBytes)
 	}
-	d.printf("end     next %d index %d time %d chain %x bytes %d durable %d\n",
-		pos.Next, pos.Index, pos.Time, pos.Chain, res.end, res.promise)
+	d.printf("\n")
 	return d.err
 }
 
@@ -97,16 +105,17 @@ func (d *dumper) block(off int64, h *blockHeader, payload []byte) error {
 		if err != nil {
 			return err
 		}
-		if d.o.Batches {
+		end := ordinal + uint64(b.Count())
+		if d.o.Batches && end > d.o.From {
 			d.printf("batch   first %d count %d bytes %d producer %s sequence %d pinned %t\n",
 				ordinal, b.Count(), b.Len(), b.Producer(), b.FirstSequence(), b.Pinned())
 		}
 		for i, r := range b.Records() {
-			if d.o.Records {
-				d.printf("record  %d hash %s key %q data %q\n", ordinal+uint64(i), r.HashKey(), r.Key, r.Data)
+			if at := ordinal + uint64(i); d.o.Records && at >= d.o.From {
+				d.printf("record  %d hash %s key %q data %q\n", at, r.HashKey(), r.Key, r.Data)
 			}
 		}
-		ordinal += uint64(b.Count())
+		ordinal = end
 		rest = after
 	}
 	return d.err

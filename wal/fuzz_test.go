@@ -122,7 +122,11 @@ func FuzzOpen(f *testing.F) {
 			t.Fatal(err)
 		}
 		writeFile(t, disk, "log/"+segmentName(0), b)
+		before, verifyErr := Verify(disk, "log")
 		l, err := Open(disk, "log", o)
+		if verifyErr == nil && (err != nil || l.Position() != before.End) {
+			t.Fatalf("Verify says that all is well up to %+v; Open: %v", before.End, err)
+		}
 		if err != nil {
 			if !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrVersion) {
 				t.Fatalf("untyped error %v", err)

@@ -12,7 +12,8 @@ import (
 
 // Open opens the log in dir and makes the directory if it is absent. It cuts a
 // torn tail, then syncs, so that all it holds is durable. Bytes that were
-// durable and are wrong now are a *CorruptError and nothing is changed.
+// durable and are wrong now, and segments that do not follow one another, are a
+// *CorruptError and nothing is changed. What it cuts it logs as a warning.
 // Sealed segments are believed by their footers; Verify checks them whole.
 func Open(fsys vfs.FS, dir string, o Options) (*Log, error) {
 	o, err := o.withDefaults()
@@ -43,9 +44,6 @@ func (l *Log) recover() error {
 		if s == nil { // torn at its creation, and removed
 			continue
 		}
-		if len(l.segs) > 0 && l.pos != s.start {
-			return corrupt(s.path, 0, "the segment begins at ordinal %d, the one before ends at %d", s.start.Next, l.pos.Next)
-		}
 		l.segs = append(l.segs, s)
 		l.pos = s.end
 	}
@@ -74,13 +72,18 @@ func (l *Log) readSegment(f vfs.File, name string, first uint64, last bool) (*se
 	h, err := readHeader(f, name, first)
 	if err != nil {
 		if last && errors.Is(err, ErrCorrupt) {
-			return nil, l.dropStillborn(f, name, err)
+			return nil, l.dropStillborn(f, name, first, err)
 		}
 		return nil, err
 	}
 	if h.group != l.o.Group || h.shard != l.o.Shard {
 		return nil, corrupt(name, 0, "the segment belongs to group %d, shard %d; this log is group %d, shard %d",
 			h.group, h.shard, l.o.Group, l.o.Shard)
+	}
+	if len(l.segs) > 0 { // before anything is changed: what does not fit is evidence
+		if err := checkJoin(name, l.pos, h.start); err != nil {
+			return nil, err
+		}
 	}
 	s := &segment{path: name, id: h.id(), start: h.start, end: h.start}
 	ft, size, footErr := readFooter(f, s.path, s.id)
@@ -101,7 +104,7 @@ func (l *Log) readSegment(f vfs.File, name string, first uint64, last bool) (*se
 	if !last {
 		return nil, footErr
 	}
-	return s, l.recoverTail(f, s)
+	return s, l.recoverTail(f, s, &h)
 }
 
 // settleFooter makes the footer of the last segment durable: the process before may have ended
@@ -137,70 +140,50 @@ func rewrite(f vfs.File, from, to int64) error {
 	return nil
 }
 
-// dropStillborn removes a segment whose header never reached the disk. If
-// anything in the file was promised durable, or it was sealed, the header was
-// there once. With the header the nonce is lost, so checksums cannot be asked.
-func (l *Log) dropStillborn(f vfs.File, name string, headerErr error) error {
+// dropStillborn removes a segment whose header never reached the disk.
+func (l *Log) dropStillborn(f vfs.File, name string, first uint64, headerErr error) error {
 	size, err := f.Size()
 	if err != nil {
 		return err
 	}
-	promise, _, err := afterEnd(f, nil, 0, size)
+	ok, err := stillborn(f, size)
 	if err != nil {
 		return err
 	}
-	sealed, err := looksSealed(f, size)
-	if err != nil {
-		return err
-	}
-	if promise > 0 || sealed {
+	if !ok {
 		return headerErr
 	}
-	l.o.Logger.Info("removing a segment that a crash left without header", "path", name, "bytes", size)
+	if len(l.segs) > 0 && first != l.pos.Next { // segments are made where the log ends: this one is something else
+		return checkJoin(name, l.pos, Position{Next: first})
+	}
+	l.o.Logger.Warn("removing a segment that a crash left without header", "path", name, "bytes", size)
 	if err := l.fs.Remove(name); err != nil {
 		return err
 	}
 	return l.fs.SyncDir(l.dir)
 }
 
-// looksSealed reports whether a file ends as a sealed segment does.
-func looksSealed(f vfs.File, size int64) (bool, error) {
-	w := window{f: f, end: size}
-	b, err := w.at(size-footerSize, footerSize)
-	if isReadError(err) {
-		return false, err
-	}
-	if err == nil {
-		_, err = parseFooter(b, size)
-	}
-	return err == nil, nil
-}
-
 // recoverTail walks the unsealed last segment, cuts what is torn and syncs the rest.
-func (l *Log) recoverTail(f vfs.File, s *segment) error {
+func (l *Log) recoverTail(f vfs.File, s *segment, h *segmentHeader) error {
 	size, err := f.Size()
 	if err != nil {
 		return err
 	}
-	res, pos, err := scanSegment(f, s.id, s.start, size, func(off int64, h *blockHeader, _ []byte) error {
+	res, err := scanTail(f, s.path, h, size, func(off int64, h *blockHeader, _ []byte) error {
 		s.note(h, off)
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	s.end = pos
-	promise, zero, err := afterEnd(f, &s.id, pageCeil(res.end), size)
-	if err != nil {
-		return err
-	}
-	if promise > res.end {
-		return corrupt(s.path, res.end, "%v, below byte %d that was durable", res.bad, promise)
-	}
+	s.end = res.pos
 	t := &tail{seg: s, off: res.end, data: res.data, reserved: size, promised: res.promise}
 	l.tail = t
-	if !res.onPage || !zero || size%pageSize != 0 {
-		l.o.Logger.Info("cutting a torn tail", "path", s.path, "offset", res.end, "bytes", size-res.end, "next", pos.Next, "reason", res.bad)
+	if res.torn {
+		l.o.Logger.Warn("cutting a torn tail that a crash left", "path", s.path, "offset", res.end, "bytes", res.tornBytes,
+			"next", res.pos.Next, "reason", res.bad)
+	}
+	if res.torn || size%pageSize != 0 {
 		if err := l.cut(res.end, res.onPage); err != nil {
 			return err
 		}

@@ -97,6 +97,12 @@ func listSegments(fsys vfs.FS, dir string) ([]uint64, error) {
 	return firsts, nil
 }
 
+// HasSegments reports whether a directory holds segment files. A log that never had a record has none.
+func HasSegments(fsys vfs.FS, dir string) (bool, error) {
+	firsts, err := listSegments(fsys, dir)
+	return len(firsts) > 0, err
+}
+
 // readHeader reads a segment's first page and checks it against the file's name.
 func readHeader(f vfs.File, path string, first uint64) (segmentHeader, error) {
 	size, err := f.Size()

@@ -142,31 +142,103 @@ func (s *scanner) stop(err error) error {
 	return nil
 }
 
+// tailResult is what a walk over an unsealed last segment found.
+type tailResult struct {
+	scanResult
+	pos       Position // after the last good block
+	durable   int64    // everything below was synced, as some write says
+	torn      bool     // a write was not finished: the log is to be cut at end
+	tornBytes int64    // what is left of that write, the zeros reserved behind it left out
+}
+
+// scanTail walks an unsealed last segment of size bytes. It changes nothing, and
+// everybody who has to tell a torn tail from damage asks it. A *CorruptError
+// says that bytes are wrong which a write behind them declared synced.
+func scanTail(f vfs.File, path string, h *segmentHeader, size int64, visit visitor) (tailResult, error) {
+	id := h.id()
+	res, pos, err := scanSegment(f, id, h.start, size, visit)
+	t := tailResult{scanResult: res, pos: pos, durable: res.promise}
+	if err != nil {
+		return t, err
+	}
+	from := min(pageCeil(res.end), size)
+	promise, used, err := afterEnd(f, &id, from, size)
+	if err != nil {
+		return t, err
+	}
+	t.durable = max(t.durable, promise)
+	if promise > res.end {
+		return t, corrupt(path, res.end, "%v, below byte %d that was durable", res.bad, promise)
+	}
+	if t.torn = !res.onPage || used > from; t.torn {
+		t.tornBytes = used - res.end
+	}
+	return t, nil
+}
+
+// stillborn reports whether a last segment without a good header never came to
+// be: nothing in it was promised durable and it was not sealed, or the header
+// was there once. With the header the nonce is lost, so checksums cannot be asked.
+func stillborn(f vfs.File, size int64) (bool, error) {
+	promise, _, err := afterEnd(f, nil, 0, size)
+	if err != nil {
+		return false, err
+	}
+	sealed, err := looksSealed(f, size)
+	return promise == 0 && !sealed, err
+}
+
+// looksSealed reports whether a file ends as a sealed segment does.
+func looksSealed(f vfs.File, size int64) (bool, error) {
+	w := window{f: f, end: size}
+	b, err := w.at(size-footerSize, footerSize)
+	if isReadError(err) {
+		return false, err
+	}
+	if err == nil {
+		_, err = parseFooter(b, size)
+	}
+	return err == nil, nil
+}
+
+// checkJoin checks that the segment at path, which begins at start, follows one that ends at end.
+func checkJoin(path string, end, start Position) error {
+	switch {
+	case start.Next != end.Next:
+		return corrupt(path, 0, "the segment begins at ordinal %d, the one before ends at %d", start.Next, end.Next)
+	case start != end:
+		return corrupt(path, 0, "the segment follows other records than those that the one before holds below ordinal %d", end.Next)
+	}
+	return nil
+}
+
 // afterEnd looks at the bytes behind a scan's end. It returns the largest
-// promise of a write header that survives there, and whether all is zero. id is
-// nil if the segment's header is lost: then nothing tells a write header from
-// data that look like one, and it counts.
-func afterEnd(f vfs.File, id *segmentID, from, size int64) (promise int64, zero bool, err error) {
+// promise of a write header that survives there, and the end of the last page
+// that is not all zero, from if there is none. id is nil if the segment's header
+// is lost: then nothing tells a write header from data that look like one, and it counts.
+func afterEnd(f vfs.File, id *segmentID, from, size int64) (promise, used int64, err error) {
 	w := window{f: f, end: size, chunk: scanChunk, reuse: true}
 	decode := parseWriteHeader
 	if id != nil {
 		salt := id.salt()
 		decode = func(page []byte, off int64) (writeHeader, error) { return decodeWriteHeader(page, off, salt) }
 	}
-	zero = true
+	used = from
 	for off := from; off < size; {
 		n := int(min(pageCeil(off+1), size) - off)
 		page, err := w.at(off, n)
 		if err != nil {
-			return 0, false, err
+			return 0, from, err
 		}
 		if h, err := decode(page, off); err == nil {
 			promise = max(promise, h.promise)
 		}
-		zero = zero && allZero(page)
 		off += int64(n)
+		if !allZero(page) {
+			used = off
+		}
 	}
-	return promise, zero, nil
+	return promise, used, nil
 }
 
 func allZero(b []byte) bool {

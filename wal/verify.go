@@ -12,15 +12,18 @@ import (
 // SegmentReport is what Verify found in one segment.
 type SegmentReport struct {
 	SegmentInfo
-	Group   uint64
-	Shard   uint32
-	Start   Position
-	End     Position
-	Blocks  uint64
-	Payload uint64 // bytes
-	Durable int64  // bytes that a later write in the segment declared durable; all if it is sealed
-	Torn    int64  // bytes behind the last good block that Open would cut
-	Problem error  // a *CorruptError or a read error; nil if the segment is good
+	Group     uint64
+	Shard     uint32
+	Start     Position
+	End       Position
+	Blocks    uint64
+	Payload   uint64 // bytes
+	Durable   int64  // bytes that a later write in the segment declared durable; all if it is sealed
+	Torn      bool   // a crash left a write, or the whole segment, unfinished: harmless, Open cuts it
+	TornBytes int64  // what is left of it; it may be nothing
+	Problem   error  // a *CorruptError or a read error; nil if the segment is good or torn
+
+	stillborn bool // without header, and Open removes it
 }
 
 // Report is what Verify found in a log.
@@ -48,8 +51,8 @@ func Verify(fsys vfs.FS, dir string) (Report, error) {
 		s := verifySegment(fsys, dir, first, i == len(firsts)-1)
 		if i == 0 {
 			r.First = first
-		} else if before := r.Segments[i-1]; s.Problem == nil && before.Problem == nil && before.End != s.Start {
-			s.Problem = corrupt(s.Path, 0, "the segment begins at ordinal %d, the one before ends at %d", s.Start.Next, before.End.Next)
+		} else if before := r.Segments[i-1]; s.Problem == nil && before.Problem == nil {
+			s.Problem = s.follow(before.End)
 		}
 		if s.Problem != nil {
 			problems = append(problems, s.Problem)
@@ -63,73 +66,106 @@ func Verify(fsys vfs.FS, dir string) (Report, error) {
 	return r, errors.Join(problems...)
 }
 
-func verifySegment(fsys vfs.FS, dir string, first uint64, last bool) SegmentReport {
+// follow checks that the segment continues a log that ends at end.
+func (r *SegmentReport) follow(end Position) error {
+	if r.stillborn && r.First == end.Next {
+		r.Start, r.End = end, end
+		return nil
+	}
+	return checkJoin(r.Path, end, r.Start)
+}
+
+func newSegmentReport(dir string, first uint64) SegmentReport {
 	r := SegmentReport{SegmentInfo: SegmentInfo{Path: path.Join(dir, segmentName(first)), First: first, Next: first}}
 	r.Start.Next, r.End.Next = first, first
+	return r
+}
+
+func verifySegment(fsys vfs.FS, dir string, first uint64, last bool) SegmentReport {
+	r := newSegmentReport(dir, first)
 	f, err := fsys.Open(r.Path)
 	if err != nil {
 		r.Problem = err
 		return r
 	}
 	v := verifier{f: f, last: last, r: &r}
-	r.Problem = errors.Join(v.run(), f.Close())
+	if err = v.open(); err == nil {
+		err = v.scan()
+	}
+	r.Problem = errors.Join(err, f.Close())
 	return r
 }
 
 // verifier checks one segment into r.
 type verifier struct {
-	f     vfs.File
-	id    segmentID
-	last  bool
-	r     *SegmentReport
-	index []indexEntry
+	f      vfs.File
+	last   bool
+	each   visitor // sees every good block, nil for none
+	r      *SegmentReport
+	header segmentHeader
+	footer footer // if r.Sealed
+	index  []indexEntry
+	res    scanResult
 }
 
-func (v *verifier) run() error {
+// open reads header and footer.
+func (v *verifier) open() (err error) {
 	r := v.r
-	h, err := readHeader(v.f, r.Path, r.First)
-	if err != nil {
-		return err
+	if r.Bytes, err = v.f.Size(); err != nil {
+		return &readError{err}
 	}
-	v.id = h.id()
+	if v.header, err = readHeader(v.f, r.Path, r.First); err != nil {
+		if !v.last || !errors.Is(err, ErrCorrupt) {
+			return err
+		}
+		unborn, readErr := stillborn(v.f, r.Bytes)
+		switch {
+		case readErr != nil:
+			return readErr
+		case !unborn:
+			return err
+		}
+		r.stillborn, r.Torn, r.TornBytes = true, true, r.Bytes
+		return nil
+	}
+	h := &v.header
 	r.Group, r.Shard, r.Start, r.End = h.group, h.shard, h.start, h.start
 	r.LastTime = h.start.Time
-	if r.Bytes, err = v.f.Size(); err != nil {
-		return err
-	}
-	ft, _, footErr := readFooter(v.f, r.Path, v.id)
+	ft, _, footErr := readFooter(v.f, r.Path, h.id())
 	if footErr == nil && v.last { // as Open does: it would cut a torn footer and scan
-		_, footErr = readIndex(v.f, r.Path, v.id, ft)
+		_, footErr = readIndex(v.f, r.Path, h.id(), ft)
 	}
 	if isReadError(footErr) || (footErr != nil && !v.last) {
 		return footErr
 	}
-	r.Sealed = footErr == nil
-	limit := r.Bytes
-	if r.Sealed {
-		limit = ft.dataEnd
-	}
-	res, pos, err := scanSegment(v.f, v.id, h.start, limit, v.block)
-	r.End, r.Next, r.LastTime = pos, pos.Next, pos.Time
-	if err != nil {
-		return err
-	}
-	if r.Sealed {
-		r.Durable = r.Bytes
-		return v.checkFooter(ft, res, pos)
-	}
-	promise, zero, err := afterEnd(v.f, &v.id, pageCeil(res.end), r.Bytes)
-	if err != nil {
-		return err
-	}
-	r.Durable = max(res.promise, promise)
-	if promise > res.end {
-		return corrupt(r.Path, res.end, "%v, below byte %d that was durable", res.bad, promise)
-	}
-	if !zero || !res.onPage {
-		r.Torn = r.Bytes - res.end
-	}
+	v.footer, r.Sealed = ft, footErr == nil
 	return nil
+}
+
+// scan checks everything between header and footer, and both against it.
+func (v *verifier) scan() error {
+	r := v.r
+	switch {
+	case r.stillborn:
+		return nil
+	case !r.Sealed:
+		t, err := scanTail(v.f, r.Path, &v.header, r.Bytes, v.block)
+		v.ended(t.scanResult, t.pos)
+		r.Durable, r.Torn, r.TornBytes = t.durable, t.torn, t.tornBytes
+		return err
+	}
+	res, pos, err := scanSegment(v.f, v.header.id(), v.header.start, v.footer.dataEnd, v.block)
+	v.ended(res, pos)
+	if err != nil {
+		return err
+	}
+	r.Durable = r.Bytes
+	return v.checkFooter(v.footer, res, pos)
+}
+
+func (v *verifier) ended(res scanResult, pos Position) {
+	v.res = res
+	v.r.End, v.r.Next, v.r.LastTime = pos, pos.Next, pos.Time
 }
 
 // block checks what the scan does not: that the payload is whole batches with as many records.
@@ -154,6 +190,9 @@ func (v *verifier) block(off int64, h *blockHeader, payload []byte) error {
 	if count != uint64(h.count) {
 		return corrupt(r.Path, off, "the block says %d records, its batches have %d", h.count, count)
 	}
+	if v.each != nil {
+		return v.each(off, h, payload)
+	}
 	return nil
 }
 
@@ -167,7 +206,7 @@ func (v *verifier) checkFooter(ft footer, res scanResult, pos Position) error {
 	case ft.firstTime != v.r.FirstTime:
 		return corrupt(path, ft.dataEnd, "the footer has time %d for the first block, which has %d", ft.firstTime, v.r.FirstTime)
 	}
-	index, err := readIndex(v.f, path, v.id, ft)
+	index, err := readIndex(v.f, path, v.header.id(), ft)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/levada-stream/levada/client"
+	"github.com/levada-stream/levada/wal"
 )
 
 // The exit codes.
@@ -71,6 +72,9 @@ func exitCode(err error) int {
 
 // advice returns what to do about an error, "" if there is nothing to add.
 func advice(err error) string {
+	if errors.Is(err, wal.ErrCorrupt) {
+		return "if the shard has other replicas: with the node stopped, move the directory aside; the node fetches the records from them when it starts"
+	}
 	var known *client.Error
 	if !errors.As(err, &known) || strings.Contains(known.Message, "levada ") {
 		return "" // unknown, or the cluster has said it already

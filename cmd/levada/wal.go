@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
-	"os"
 	"strconv"
 
 	"github.com/levada-stream/levada/internal/vfs"
@@ -23,11 +22,14 @@ type walDumpCommand struct {
 	Blocks  bool   `help:"One line per block."`
 	Batches bool   `help:"One line per batch of records."`
 	Records bool   `help:"One line per record."`
-	From    uint64 `help:"Leave out what lies before this ordinal."`
+	From    uint64 `help:"Leave out blocks, batches and records that lie before this ordinal."`
 }
 
 // Run implements the command.
 func (c walDumpCommand) Run(s *session) error {
+	if err := needSegments(c.Dir); err != nil {
+		return err
+	}
 	out := bufio.NewWriterSize(s.out, 1<<16)
 	err := wal.Dump(out, vfs.OS(), c.Dir, wal.DumpOptions{Blocks: c.Blocks, Batches: c.Batches, Records: c.Records, From: c.From})
 	return errors.Join(err, out.Flush())
@@ -55,6 +57,7 @@ type walReportView struct {
 type walSegmentView struct {
 	Group   uint64 `json:"group"`
 	Shard   uint32 `json:"shard"`
+	State   string `json:"state"`
 	First   uint64 `json:"first"`
 	Next    uint64 `json:"next"`
 	Blocks  uint64 `json:"blocks"`
@@ -65,17 +68,39 @@ type walSegmentView struct {
 
 // Run implements the command.
 func (c walVerifyCommand) Run(s *session) error {
+	if err := needSegments(c.Dir); err != nil {
+		return err
+	}
 	report, err := wal.Verify(vfs.OS(), c.Dir)
 	if err != nil && len(report.Segments) == 0 {
 		return err
-	}
-	if len(report.Segments) == 0 {
-		return fmt.Errorf("%s holds no segments: %w", c.Dir, os.ErrNotExist)
 	}
 	if printErr := printWALReport(s, viewWALReport(report, err == nil), c.Output == "json"); printErr != nil {
 		return printErr
 	}
 	return err
+}
+
+// needSegments refuses a directory without segments: seldom is it a log that never had a record, mostly another directory.
+func needSegments(dir string) error {
+	found, err := wal.HasSegments(vfs.OS(), dir)
+	if err == nil && !found {
+		err = fmt.Errorf("%s holds no segments: name the directory DATA/groups/GROUP/log of a node's data directory DATA; a log that never had a record is empty", dir)
+	}
+	return err
+}
+
+// walState says in one word how a segment is. One that a crash left torn is as good: the node cuts it when it opens the log.
+func walState(r wal.SegmentReport) string {
+	switch {
+	case errors.Is(r.Problem, wal.ErrCorrupt):
+		return "damaged"
+	case r.Problem != nil:
+		return "unreadable"
+	case r.Torn:
+		return "torn"
+	}
+	return "good"
 }
 
 func viewWALReport(r wal.Report, ok bool) walReportView {
@@ -85,7 +110,8 @@ func viewWALReport(r wal.Report, ok bool) walReportView {
 	}
 	for _, s := range r.Segments {
 		segment := walSegmentView{
-			Group: s.Group, Shard: s.Shard, First: s.Start.Next, Next: s.End.Next, Blocks: s.Blocks, Bytes: s.Payload, Torn: s.Torn,
+			Group: s.Group, Shard: s.Shard, State: walState(s), First: s.First, Next: s.Next,
+			Blocks: s.Blocks, Bytes: s.Payload, Torn: s.TornBytes,
 		}
 		if s.Problem != nil {
 			segment.Problem = s.Problem.Error()
@@ -101,12 +127,8 @@ func printWALReport(s *session, v walReportView, asJSON bool) error {
 	}
 	t := newTable("first", "next", "blocks", "bytes", "torn bytes", "state")
 	for _, segment := range v.Segments {
-		state := "good"
-		if segment.Problem != "" {
-			state = segment.Problem
-		}
 		t.add(strconv.FormatUint(segment.First, 10), strconv.FormatUint(segment.Next, 10), strconv.FormatUint(segment.Blocks, 10),
-			strconv.FormatUint(segment.Bytes, 10), strconv.FormatInt(segment.Torn, 10), state)
+			strconv.FormatUint(segment.Bytes, 10), strconv.FormatInt(segment.Torn, 10), segment.State)
 	}
 	if err := t.print(s.out); err != nil {
 		return err

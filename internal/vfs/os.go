@@ -54,32 +54,56 @@ func (osFS) RemoveAll(name string) error { return os.RemoveAll(name) }
 func (osFS) Rename(oldName, newName string) error { return os.Rename(oldName, newName) }
 
 // MkdirAll syncs the parent of every directory it makes, outermost first, so
-// that no durable name hangs below one that is not.
-func (f osFS) MkdirAll(name string) error {
+// that no durable name hangs below one that is not. A call that was cut short
+// may have left its last directory made but not synced, so the innermost one
+// that is there already is synced too.
+func (f osFS) MkdirAll(name string) error { return mkdirAll(name, f.SyncDir) }
+
+func mkdirAll(name string, syncDir func(string) error) error {
 	name = filepath.Clean(name)
 	var missing []string
-	for dir := name; ; dir = filepath.Dir(dir) {
-		info, err := os.Stat(dir)
+	there := name
+	for ; ; there = filepath.Dir(there) {
+		info, err := os.Stat(there)
 		if err == nil {
 			if !info.IsDir() {
-				return &fs.PathError{Op: "mkdir", Path: dir, Err: unix.ENOTDIR}
+				return &fs.PathError{Op: "mkdir", Path: there, Err: unix.ENOTDIR}
 			}
 			break
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		missing = append(missing, dir)
+		missing = append(missing, there)
+	}
+	if err := syncDir(parentDir(there)); err != nil && !notMadeHere(err) {
+		return err
 	}
 	for _, dir := range slices.Backward(missing) {
 		if err := os.Mkdir(dir, 0o750); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
-		if err := f.SyncDir(filepath.Dir(dir)); err != nil {
+		if err := syncDir(filepath.Dir(dir)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// parentDir returns the directory that holds the name dir. That of "." and of
+// "../.." cannot be had from the path alone.
+func parentDir(dir string) string {
+	if base := filepath.Base(dir); base == "." || base == ".." {
+		return filepath.Join(dir, "..")
+	}
+	return filepath.Dir(dir)
+}
+
+// notMadeHere reports whether a directory's sync failed because this process may
+// not even read it, or its file system cannot change or cannot sync names: MkdirAll
+// fails to make directories there, so one that is there has been made by others.
+func notMadeHere(err error) bool {
+	return errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EROFS) || errors.Is(err, unix.EINVAL)
 }
 
 func (osFS) List(dir string) ([]string, error) {

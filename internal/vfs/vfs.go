@@ -32,7 +32,8 @@ type FS interface {
 	RemoveAll(name string) error
 	// Rename replaces newName by oldName, atomically. Durable after SyncDir of both directories.
 	Rename(oldName, newName string) error
-	// MkdirAll makes a directory and its missing parents, and makes their names durable.
+	// MkdirAll makes a directory and its missing parents, and makes their names
+	// durable, also that of one which an earlier call made before it was cut short.
 	MkdirAll(name string) error
 	// List returns the names (not paths) in a directory, sorted.
 	List(dir string) ([]string, error)
