@@ -12,6 +12,7 @@ import (
 
 	"github.com/levada-stream/levada/api/faultpb"
 	pb "github.com/levada-stream/levada/api/levada/v1"
+	"github.com/levada-stream/levada/api/wire"
 	"github.com/levada-stream/levada/internal/fault"
 	"github.com/levada-stream/levada/wal/record"
 )
@@ -24,7 +25,7 @@ const messageBytesMax = record.MaxBatchBytes + 1<<20
 func (n *Node) serveAPI(p *ports, opened *closers) {
 	l := n.cfg.Limits
 	server := grpc.NewServer(
-		grpc.Creds(p.credentials()),
+		grpc.Creds(p.credentials()), grpc.ForceServerCodecV2(wire.New()),
 		grpc.MaxRecvMsgSize(messageBytesMax), grpc.MaxSendMsgSize(messageBytesMax),
 		grpc.MaxConcurrentStreams(uint32(l.CallsPerConnectionMax)),
 		grpc.ConnectionTimeout(l.HandshakeTimeout.Std()),

@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -57,17 +58,19 @@ func (c Command) EncodedLen() int {
 
 // Encode returns the command's bytes; the batches are copied into them.
 func (c Command) Encode() []byte {
-	buf := make([]byte, 0, c.EncodedLen())
-	buf = append(buf, byte(c.Kind), commandVersion, 0, 0)
-	buf = binary.LittleEndian.AppendUint32(buf, uint32(len(c.Batches)))
-	buf = binary.LittleEndian.AppendUint64(buf, uint64(c.Time))
+	head := make([]byte, 0, commandHeaderSize+trimBodySize)
+	head = append(head, byte(c.Kind), commandVersion, 0, 0)
+	head = binary.LittleEndian.AppendUint32(head, uint32(len(c.Batches)))
+	head = binary.LittleEndian.AppendUint64(head, uint64(c.Time))
 	if c.Kind == CommandTrim {
-		buf = binary.LittleEndian.AppendUint64(buf, c.Trim)
+		return binary.LittleEndian.AppendUint64(head, c.Trim)
 	}
+	parts := make([][]byte, 1, 1+len(c.Batches))
+	parts[0] = head
 	for _, b := range c.Batches {
-		buf = append(buf, b...)
+		parts = append(parts, b)
 	}
-	return buf
+	return bytes.Join(parts, nil) // does not clear the memory first, unlike make
 }
 
 // DecodeCommand decodes a command. Batches alias data and are cut by length

@@ -27,6 +27,7 @@ const hclog = "github.com/hashicorp/go-hclog"
 var rooms = []room{
 	{"api/levada/v1", nil, []string{"google.golang.org/"}, "the contract must not depend on what it is a contract for"},
 	{"api/faultpb", []string{"api/levada/v1", "internal/fault"}, []string{"google.golang.org/"}, "maps our error kinds to the wire once, for client and server"},
+	{"api/wire", []string{"api/levada/v1"}, []string{"google.golang.org/"}, "how the contract's messages travel, for client and server"},
 	{"wal/record", []string{"internal/hashkey"}, nothing, "a codec without I/O: clients, replicas and tools share it"},
 	{"wal", []string{"wal/record", "internal/vfs", "internal/seqno"}, []string{hclog}, "a shard log is readable without the rest of the program"},
 	{"journal", []string{"internal/vfs"}, []string{hclog}, "stores entries of groups; knows nothing of consensus or records"},
