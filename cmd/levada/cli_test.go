@@ -45,6 +45,14 @@ func TestExitCodes(t *testing.T) {
 		{"stream create t --shards 0", 2, "--shards"},
 		{"stream create t --retention soon", 2, "--retention"},
 		{"stream create t --max-record-bytes 11MiB", 2, "10MiB"},
+		{"stream create t --max-record-bytes 0", 2, "--max-record-bytes: 0B is outside its limits, 1B to 10MiB"},
+		{"stream create t --retention 0", 2, "--retention: 0s is outside its limits, 1h to 365d"},
+		{"stream create t --retention 366d", 2, "365d"},
+		{"stream create t --shards 20000", 2, "--shards: shards must be between 1 and 10000"},
+		{"read s --shard 7", 3, "levada shard list s"},
+		{"cluster remove-node nope", 3, "levada cluster nodes"},
+		{"stream list --tls-cert c", 2, "--tls-cert needs --tls-key"},
+		{"put s --tls-key k", 2, "--tls-key needs --tls-cert"},
 		{"stream list -o xml", 2, "xml"},
 		{"cluster status", 0, ""},
 		{"shard list s", 0, ""},
@@ -159,6 +167,8 @@ func TestTables(t *testing.T) {
 		Nodes: []*levadav1.Node{
 			{Id: "id-1", Name: "node1", State: "alive", GrpcAddress: "10.0.0.1:7400", HttpAddress: "10.0.0.1:7403", Zone: "a", DiskClass: "ssd", Replicas: 12, Leaders: 6, MetaVoter: true, Version: "0.1.0"},
 			{Id: "id-2", Name: "node2", State: "unreachable", GrpcAddress: "10.0.0.2:7400"},
+			{Id: "id-3", Name: "node1", State: "replaced", GrpcAddress: "10.0.0.1:7400"},
+			{Id: "id-4", Name: "node4", State: "removed", GrpcAddress: "10.0.0.4:7400"},
 		},
 		Failovers: []*levadav1.Failover{{Stream: "s", Shard: 4, FromNode: "id-2", ToNode: "id-1", Term: 7, TimeMs: fakeTime}},
 	}
@@ -182,6 +192,8 @@ FAILOVER                  STREAM  SHARD               FROM   TO     TERM  REASON
 NAME   STATE        GRPC           HTTP           ZONE  DISK  REPLICAS  LEADERS  META     VERSION  ID
 node1  alive        10.0.0.1:7400  10.0.0.1:7403  a     ssd   12        6        leader   0.1.0    id-1
 node2  unreachable  10.0.0.2:7400  -              -     -     0         0        learner  -        id-2
+node1  replaced     10.0.0.1:7400  -              -     -     0         0        -        -        id-3
+node4  removed      10.0.0.4:7400  -              -     -     0         0        -        -        id-4
 `
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Error(diff)

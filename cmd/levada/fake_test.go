@@ -69,6 +69,9 @@ func notFound(name string) error {
 func (f *fakeCluster) CreateStream(_ context.Context, in *levadav1.CreateStreamRequest) (*levadav1.CreateStreamResponse, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if in.GetSettings().GetShards() > 10000 {
+		return nil, faultpb.Status(fault.InvalidField("shards", "shards must be between 1 and 10000, not %d", in.GetSettings().GetShards()))
+	}
 	if s := f.streams[in.GetName()]; s != nil {
 		return &levadav1.CreateStreamResponse{Stream: s, Existed: true}, nil
 	}
@@ -138,6 +141,13 @@ func (f *fakeCluster) GetCluster(context.Context, *levadav1.GetClusterRequest) (
 		ClusterId: "c-1", ClusterName: "fake", MetaLeader: "id-1", Healthy: len(f.unhealthy) == 0, Problems: f.unhealthy,
 		Nodes: []*levadav1.Node{{Id: "id-1", Name: "node1", State: "alive", GrpcAddress: f.address}},
 	}, nil
+}
+
+func (f *fakeCluster) RemoveNode(_ context.Context, in *levadav1.RemoveNodeRequest) (*levadav1.RemoveNodeResponse, error) {
+	if in.GetNode() != "node1" {
+		return nil, faultpb.Status(fault.New(fault.NotFound, "there is no node %q", in.GetNode()))
+	}
+	return &levadav1.RemoveNodeResponse{Id: "id-1"}, nil
 }
 
 func (f *fakeCluster) Append(call levadav1.Streams_AppendServer) error {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -45,7 +46,7 @@ func (c streamCreateCommand) Run(ctx context.Context, s *session) error {
 	defer cl.Close()
 	stream, existed, err := cl.CreateStream(ctx, c.Name, settings, !c.NoWait)
 	if err != nil {
-		return err
+		return inFlags(err)
 	}
 	if existed {
 		s.warn("stream %s exists already with these settings", c.Name)
@@ -53,10 +54,36 @@ func (c streamCreateCommand) Run(ctx context.Context, s *session) error {
 	return printStream(s.out, stream, c.json())
 }
 
+// Limits of --retention. A retention of nothing has to be refused here: to the
+// cluster it means the default.
+const (
+	retentionMin = configs.Duration(time.Hour)
+	retentionMax = configs.Duration(365 * 24 * time.Hour)
+)
+
+// inFlags makes the cluster's refusal of a setting name the flag that set it.
+func inFlags(err error) error {
+	var known *client.Error
+	if !errors.As(err, &known) {
+		return err
+	}
+	flag := map[string]string{
+		"name": "NAME", "shards": "--shards", "replicas": "--replicas", "retention_ms": "--retention", "retention_seconds": "--retention",
+		"retention_bytes": "--retention-bytes", "max_record_bytes": "--max-record-bytes",
+	}[known.Field]
+	if flag == "" {
+		return err
+	}
+	return fmt.Errorf("%s: %w", flag, err)
+}
+
 func (c streamCreateCommand) settings() (*levadav1.StreamSettings, error) {
 	retention, err := configs.ParseDuration(c.Retention)
 	if err != nil {
 		return nil, usagef("--retention: %w", err)
+	}
+	if retention < retentionMin || retention > retentionMax {
+		return nil, usagef("--retention: %s is outside its limits, %s to %s", retention, retentionMin, retentionMax)
 	}
 	kept, err := configs.ParseByteSize(c.RetentionBytes)
 	if err != nil {
@@ -66,8 +93,8 @@ func (c streamCreateCommand) settings() (*levadav1.StreamSettings, error) {
 	if err != nil {
 		return nil, usagef("--max-record-bytes: %w", err)
 	}
-	if largest > 10*configs.MiB {
-		return nil, usagef("--max-record-bytes: %s is above the limit, 10MiB", largest)
+	if largest < 1 || largest > 10*configs.MiB {
+		return nil, usagef("--max-record-bytes: %s is outside its limits, 1B to 10MiB", largest)
 	}
 	if c.Shards == 0 {
 		return nil, usagef("--shards: must be at least 1")
@@ -129,18 +156,29 @@ func (c streamDeleteCommand) Run(ctx context.Context, s *session) error {
 		return err
 	}
 	defer cl.Close()
+	v := deletedView{Deleted: c.Name, Existed: true}
 	err = cl.DeleteStream(ctx, c.Name)
-	if client.IsNotFound(err) && c.IfExists {
-		return nil
-	}
-	if err != nil {
+	switch {
+	case client.IsNotFound(err) && c.IfExists:
+		v = deletedView{}
+	case err != nil:
 		return err
 	}
-	if c.json() {
-		return printJSON(s.out, map[string]string{"deleted": c.Name})
+	switch {
+	case c.json():
+		return printJSON(s.out, v)
+	case !v.Existed:
+		s.warn("stream %s does not exist", c.Name)
+		return nil
 	}
 	_, err = fmt.Fprintf(s.out, "deleted %s\n", c.Name)
 	return err
+}
+
+// deletedView is the outcome of delete in JSON.
+type deletedView struct {
+	Deleted string `json:"deleted"` // name of the stream, empty if there was none
+	Existed bool   `json:"existed"`
 }
 
 // streamView is a stream in JSON.
