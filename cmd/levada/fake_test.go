@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"sync"
@@ -225,9 +226,13 @@ func (f *fakeCluster) command(ctx context.Context, stdin string, args ...string)
 }
 
 func command(ctx context.Context, stdin string, args ...string) outcome {
+	return commandFrom(ctx, strings.NewReader(stdin), args...)
+}
+
+func commandFrom(ctx context.Context, stdin io.Reader, args ...string) outcome {
 	var out, errs lockedBuffer
 	code := run(ctx, args, environment{
-		in: strings.NewReader(stdin), out: &out, err: &errs, lookup: func(string) (string, bool) { return "", false }, environ: func() []string { return nil },
+		in: stdin, out: &out, err: &errs, lookup: func(string) (string, bool) { return "", false }, environ: func() []string { return nil },
 	})
 	return outcome{code, out.String(), errs.String()}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -159,12 +160,71 @@ func TestPutInterrupted(t *testing.T) {
 	}
 }
 
+func TestPutFromSilentInputEnds(t *testing.T) {
+	for name, tc := range map[string]struct {
+		refuse    func(record.Record) error
+		interrupt bool
+		says      string
+	}{
+		"on Ctrl-C":                    {nil, true, ""},
+		"when the cluster refuses":     {func(record.Record) error { return fault.New(fault.Denied, "you may not") }, false, "you may not"},
+		"when the stream is not there": {func(record.Record) error { return fault.New(fault.NotFound, "no such stream") }, false, "no such stream"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFakeCluster(t)
+			f.create(t, "s", 1)
+			f.refuse = tc.refuse
+			if tc.says == "no such stream" { // as when another deletes it meanwhile
+				f.hold = func(<-chan struct{}) {
+					f.mu.Lock()
+					defer f.mu.Unlock()
+					delete(f.streams, "s")
+				}
+			}
+			ctx, interrupt := context.WithCancel(t.Context())
+			defer interrupt()
+			in, input := io.Pipe()
+			defer input.Close()
+			go func() {
+				_, _ = io.WriteString(input, "line 1\nhalf of lin") // an error: the put did not want it
+				if tc.interrupt {
+					interrupt()
+				}
+			}()
+			var o outcome
+			within(t, "a put from a silent pipe", func() {
+				o = commandFrom(ctx, in, "put", "s", "-o", "json", "--endpoint", f.address)
+			})
+			r := putReportOf(t, o)
+			if o.code == exitOK || r.Interrupted != tc.interrupt || r.Lines > 1 || r.Acknowledged+r.Failed != r.Lines || !strings.Contains(r.Error, tc.says) && tc.says != "no such stream" {
+				t.Errorf("code %d, %+v, %s", o.code, r, o.err)
+			}
+			if !tc.interrupt && r.Failed != 1 {
+				t.Errorf("the line has not failed: %+v", r)
+			}
+		})
+	}
+}
+
+func TestPutNamesLinesWithoutKey(t *testing.T) {
+	f := newFakeCluster(t)
+	f.create(t, "s", 1)
+	o := f.command(t.Context(), `{"k":"a"}`+"\n"+`{"k":"a"} junk`+"\n"+`{"k":"\ud800"}`+"\n", "put", "s", "--key-field", "$.k")
+	if o.code != exitFailed || !strings.Contains(o.err, "line 2: no key: not JSON: invalid character 'j' after top-level value") ||
+		!strings.Contains(o.err, "line 3: no key: a key must be UTF-8 text, not half of a surrogate pair") {
+		t.Errorf("%+v", o)
+	}
+}
+
 func TestPutToWhatIsNotThere(t *testing.T) {
 	f := newFakeCluster(t)
 	if o := f.command(t.Context(), "x\n", "put", "nope"); o.code != exitNotFound || !strings.Contains(o.err, "nope") {
 		t.Errorf("%+v", o)
 	}
 	if o := f.command(t.Context(), "", "put", "s", "/does/not/exist"); o.code != exitUsage {
+		t.Errorf("%+v", o)
+	}
+	if o := f.command(t.Context(), "", "put", "s", t.TempDir()); o.code != exitUsage || !strings.Contains(o.err, "is a directory") {
 		t.Errorf("%+v", o)
 	}
 }
