@@ -269,6 +269,9 @@ func TestConfigCommands(t *testing.T) {
 		if o := command(t.Context(), "", "config", "check", path); o.code != want || want != 0 && !strings.Contains(o.err, path) {
 			t.Errorf("%.40q: %+v", text, o)
 		}
+		if o := command(t.Context(), text, "config", "check", "-"); o.code != want {
+			t.Errorf("%.40q from standard input: %+v", text, o)
+		}
 	}
 }
 

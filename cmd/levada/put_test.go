@@ -160,6 +160,25 @@ func TestPutInterrupted(t *testing.T) {
 	}
 }
 
+// silentInput gives its text at once, and then neither more nor an end.
+type silentInput struct {
+	text   string
+	silent func() // called when the text is out, unless it is nil
+	over   <-chan struct{}
+}
+
+func (s *silentInput) Read(p []byte) (int, error) {
+	if n := copy(p, s.text); n > 0 {
+		s.text = s.text[n:]
+		return n, nil
+	}
+	if s.silent != nil {
+		s.silent()
+	}
+	<-s.over
+	return 0, io.ErrUnexpectedEOF
+}
+
 func TestPutFromSilentInputEnds(t *testing.T) {
 	for name, tc := range map[string]struct {
 		refuse    func(record.Record) error
@@ -183,14 +202,10 @@ func TestPutFromSilentInputEnds(t *testing.T) {
 			}
 			ctx, interrupt := context.WithCancel(t.Context())
 			defer interrupt()
-			in, input := io.Pipe()
-			defer input.Close()
-			go func() {
-				_, _ = io.WriteString(input, "line 1\nhalf of lin") // an error: the put did not want it
-				if tc.interrupt {
-					interrupt()
-				}
-			}()
+			in := &silentInput{text: "line 1\nhalf of lin", over: t.Context().Done()}
+			if tc.interrupt {
+				in.silent = interrupt
+			}
 			var o outcome
 			within(t, "a put from a silent pipe", func() {
 				o = commandFrom(ctx, in, "put", "s", "-o", "json", "--endpoint", f.address)
