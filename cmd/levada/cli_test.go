@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -334,5 +335,25 @@ func TestDevState(t *testing.T) {
 	}
 	if got := runningDevCluster(filepath.Join(dir, "absent")); got != nil {
 		t.Errorf("nodes of an absent directory %v", got)
+	}
+}
+
+// The binary that is typed answers, though it is not on the PATH.
+func TestBashCompletesABinaryThatIsNotOnThePath(t *testing.T) {
+	dir := t.TempDir()
+	binary := "#!/bin/sh\necho \"$*\"\n"
+	if err := os.WriteFile(filepath.Join(dir, "levada"), []byte(binary), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, self := range []string{"./levada", filepath.Join(dir, "levada"), "~/levada"} {
+		script := bashCompletion + `complete -p ./levada levada >/dev/null || exit 9
+COMP_WORDS=('` + self + `' stream cr) COMP_CWORD=2
+_levada '` + self + `' cr stream
+printf %s "${COMPREPLY[*]}"`
+		bash := exec.Command("bash", "--norc", "-c", script)
+		bash.Dir, bash.Env = dir, []string{"HOME=" + dir, "PATH=/usr/bin:/bin"}
+		if out, err := bash.CombinedOutput(); err != nil || string(out) != "__complete -- stream cr" {
+			t.Errorf("%s: %q, %v", self, out, err)
+		}
 	}
 }
