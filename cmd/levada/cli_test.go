@@ -49,7 +49,7 @@ func TestExitCodes(t *testing.T) {
 		{"stream create t --max-record-bytes 0", 2, "--max-record-bytes: 0B is outside its limits, 1B to 10MiB"},
 		{"stream create t --retention 0", 2, "--retention: 0s is outside its limits, 1h to 365d"},
 		{"stream create t --retention 366d", 2, "365d"},
-		{"stream create t --shards 20000", 2, "--shards: shards must be between 1 and 10000"},
+		{"stream create t --shards 20000", 2, "levada: --shards must be between 1 and 10000"},
 		{"read s --shard 7", 3, "levada shard list s"},
 		{"cluster remove-node nope", 3, "levada cluster nodes"},
 		{"stream list --tls-cert c", 2, "--tls-cert needs --tls-key"},

@@ -2,9 +2,12 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"net"
 	"strings"
 	"testing"
+
+	"github.com/levada-stream/levada/client"
 )
 
 func TestEndpoints(t *testing.T) {
@@ -79,6 +82,27 @@ func TestJSONOfEveryCommand(t *testing.T) {
 		}
 		if line == "stream delete s --if-exists" && !strings.Contains(o.out, `"existed": false`) {
 			t.Errorf("%s: %s", line, o.out)
+		}
+	}
+}
+
+func TestRefusedSettingsNameTheirFlag(t *testing.T) {
+	other := errors.New("other")
+	for _, tc := range []struct {
+		err  error
+		want string
+	}{
+		{&client.Error{Kind: client.Invalid, Field: "replicas", Message: "replicas must be 1, 3 or 5, not 2"}, "--replicas must be 1, 3 or 5, not 2"},
+		{&client.Error{Kind: client.Invalid, Field: "replicas", Message: "3 nodes can take one"}, "--replicas: 3 nodes can take one"},
+		{&client.Error{Kind: client.TooLarge, Field: "max_record_bytes", Message: "max_record_bytes is 9"}, "--max-record-bytes is 9"},
+		{&client.Error{Kind: client.Invalid, Field: "retention_ms", Message: "retention_ms must be whole"}, "--retention must be whole"},
+		{&client.Error{Kind: client.Invalid, Field: "name", Message: "name may hold letters"}, "NAME may hold letters"},
+		{&client.Error{Kind: client.Invalid, Field: "placement", Message: "placement is off"}, "placement is off"},
+		{other, "other"},
+	} {
+		got := inFlags(tc.err)
+		if got.Error() != tc.want || exitCode(got) != exitCode(tc.err) {
+			t.Errorf("%v became %v, want %s", tc.err, got, tc.want)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"time"
 
 	levadav1 "github.com/levada-stream/levada/api/levada/v1"
@@ -74,7 +75,13 @@ func inFlags(err error) error {
 	if flag == "" {
 		return err
 	}
-	return fmt.Errorf("%s: %w", flag, err)
+	renamed := *known
+	if rest, ok := strings.CutPrefix(known.Message, known.Field+" "); ok {
+		renamed.Message = flag + " " + rest
+	} else {
+		renamed.Message = flag + ": " + known.Message
+	}
+	return &renamed
 }
 
 func (c streamCreateCommand) settings() (*levadav1.StreamSettings, error) {
