@@ -28,9 +28,9 @@ type streamCreateCommand struct {
 	Name           string `arg:"" help:"Name of the stream."`
 	Shards         uint32 `help:"Number of shards." default:"1"`
 	Replicas       uint32 `help:"Replicas of each shard: 1, 3 or 5; 0 is 3, or 1 on a cluster of fewer nodes." default:"0"`
-	Retention      string `help:"How long records are kept, for example 24h or 7d." default:"24h"`
+	Retention      string `help:"How long records are kept, 1h to 365d, for example 24h or 7d." default:"24h"`
 	RetentionBytes string `help:"Bytes kept per shard at most, for example 10GiB; 0 is no limit." default:"0"`
-	MaxRecordBytes string `help:"Largest record, key included, up to 10MiB." default:"1MiB"`
+	MaxRecordBytes string `help:"Largest record, key included, 1B to 10MiB." default:"1MiB"`
 	NoWait         bool   `help:"Return before every shard has a leader."`
 }
 
