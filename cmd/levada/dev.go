@@ -67,6 +67,9 @@ func (c devCommand) check(*session) error {
 	if c.StartTimeout <= 0 {
 		return usagef("--start-timeout: %s must be above 0, for example 60s", c.StartTimeout)
 	}
+	if c.Data == "" {
+		return usagef("--data: must name a directory; leave the flag out for ./%s", defaultDevDir)
+	}
 	if info, err := os.Stat(c.Data); err == nil && !info.IsDir() {
 		return usagef("--data: %s is a file; name a directory, which need not exist yet", c.Data)
 	}

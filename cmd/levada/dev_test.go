@@ -97,10 +97,15 @@ func TestDevRefusesWhatIsNoDirectory(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for flag, c := range map[string]devCommand{
-		"--data":          {Data: file, StartTimeout: time.Minute},
-		"--start-timeout": {Data: t.TempDir()},
+	for _, tc := range []struct {
+		flag string
+		c    devCommand
+	}{
+		{"--data", devCommand{Data: file, StartTimeout: time.Minute}},
+		{"--data", devCommand{StartTimeout: time.Minute}},
+		{"--start-timeout", devCommand{Data: t.TempDir()}},
 	} {
+		flag, c := tc.flag, tc.c
 		if err := c.check(nil); exitCode(err) != exitUsage || !strings.HasPrefix(err.Error(), flag) {
 			t.Errorf("%s: %v", flag, err)
 		}

@@ -129,8 +129,8 @@ func unquoteJSON(literal []byte) (string, error) {
 	return text, err
 }
 
-// escapedRune returns the rune of the \uXXXX that valid JSON begins with, -1 if
-// it begins with something else.
+// escapedRune returns the rune of the escape \u0000 to \uffff that valid JSON
+// begins with, -1 if it begins with something else.
 func escapedRune(text []byte) rune {
 	if len(text) < 6 || text[0] != '\\' || text[1] != 'u' {
 		return -1
