@@ -60,7 +60,7 @@ func (c putCommand) Run(ctx context.Context, s *session) error {
 		return err
 	}
 	options := client.ProducerOptions{Shard: shard}
-	in, err := openInput(s, c.File)
+	in, err := openInput(ctx, s, c.File)
 	if err != nil {
 		return err
 	}

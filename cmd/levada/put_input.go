@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 )
@@ -69,12 +71,15 @@ func (r *promptReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-func openInput(s *session, name string) (io.ReadCloser, error) {
+func openInput(ctx context.Context, s *session, name string) (io.ReadCloser, error) {
 	if name == "" || name == "-" {
 		return io.NopCloser(s.in), nil
 	}
-	f, err := os.Open(name)
-	if err != nil {
+	f, err := openFile(ctx, name)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, err
+	case err != nil:
 		return nil, usageError{err}
 	}
 	if info, err := f.Stat(); err == nil && info.IsDir() {
@@ -82,4 +87,21 @@ func openInput(s *session, name string) (io.ReadCloser, error) {
 		return nil, usagef("FILE: %s is a directory; name a file, or - for standard input", name)
 	}
 	return f, nil
+}
+
+// openFile is os.Open that ends with ctx: a named pipe opens only when it has a writer.
+func openFile(ctx context.Context, name string) (*os.File, error) {
+	var f *os.File
+	var err error
+	opened := make(chan struct{})
+	go func() { // ends with the process at the latest, as fill does
+		f, err = os.Open(name)
+		close(opened)
+	}()
+	select {
+	case <-opened:
+		return f, err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("interrupted before %s could be opened: %w", name, ctx.Err())
+	}
 }

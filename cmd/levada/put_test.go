@@ -11,7 +11,9 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -219,6 +221,27 @@ func TestPutFromSilentInputEnds(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestPutFromPipeWithoutWriterEnds(t *testing.T) {
+	f := newFakeCluster(t)
+	f.create(t, "s", 1)
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	within(t, "a put from a pipe without a writer", func() {
+		if o := f.command(ctx, "", "put", "s", pipe); o.code != exitFailed || !strings.Contains(o.err, pipe) {
+			t.Errorf("%+v", o)
+		}
+	})
+	w, err := os.OpenFile(pipe, os.O_RDWR, 0) // lets the opening that was left end
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
 }
 
 func TestPutNamesLinesWithoutKey(t *testing.T) {
