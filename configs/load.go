@@ -30,6 +30,12 @@ func Load(path string, lookup LookupEnv) (Config, error) {
 			return Config{}, fmt.Errorf("read configuration: %w", err)
 		}
 	}
+	return LoadSource(path, source, lookup)
+}
+
+// LoadSource is Load of a file that has been read already. name, which may be
+// empty, stands for the file in errors.
+func LoadSource(name string, source []byte, lookup LookupEnv) (Config, error) {
 	c, err := Parse(source)
 	if err == nil {
 		err = c.ApplyEnv(lookup)
@@ -40,8 +46,8 @@ func Load(path string, lookup LookupEnv) (Config, error) {
 	if err == nil {
 		err = c.Validate()
 	}
-	if err != nil && path != "" {
-		return Config{}, fmt.Errorf("%s: %w", path, err)
+	if err != nil && name != "" {
+		return Config{}, fmt.Errorf("%s: %w", name, err)
 	}
 	return c, err
 }

@@ -89,6 +89,9 @@ func TestBadFilesNameTheirFault(t *testing.T) {
 		{"size without unit is bytes", "storage:\n  segment_bytes: 100\n", "storage.segment_bytes: 100B is outside its limits, 1MiB to 64GiB"},
 		{"duration", "raft:\n  heartbeat: fast\n", "not a duration"},
 		{"duration without unit", "raft:\n  heartbeat: 500\n", "not a duration"},
+		{"size names its key", "storage:\n  segment_bytes: lots\n", "[2:18] storage.segment_bytes: \"lots\" is not a size"},
+		{"duration names its key", "log:\n  level: info\nraft:\n  heartbeat: fast\n", "[4:14] raft.heartbeat: \"fast\" is not a duration"},
+		{"quantity that is a list", "storage:\n  segment_bytes: [1MiB]\n", "[2:18] storage.segment_bytes: must be one value"},
 		{"wrong type", "seeds: 5\n", "[1:8]"},
 		{"syntax", "node: [\n", "[1:"},
 		{"enum", "storage:\n  direct_io: maybe\n", `storage.direct_io: "maybe" is not one of auto, on, off`},
@@ -189,6 +192,17 @@ func TestWarnings(t *testing.T) {
 	}
 	if strings.Contains(text, "listen.http") {
 		t.Errorf("a warning about a port on loopback:\n%s", text)
+	}
+	if strings.Contains(text, "client_auth") {
+		t.Errorf("a warning about clients that nobody asked to prove themselves:\n%s", text)
+	}
+	c.TLS.ClientAuth = "require"
+	if text := strings.Join(c.Warnings(), "\n"); !strings.Contains(text, "tls.client_auth: require has no effect") {
+		t.Errorf("no warning about clients that cannot be asked without TLS:\n%s", text)
+	}
+	c.TLS.GRPC = true
+	if text := strings.Join(c.Warnings(), "\n"); strings.Contains(text, "client_auth") {
+		t.Errorf("a warning though TLS is on:\n%s", text)
 	}
 }
 

@@ -1,10 +1,14 @@
 package configs
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
 )
 
 // ByteSize is a number of bytes, written as "256MiB", "10MB" or a plain integer.
@@ -80,6 +84,9 @@ func (s *ByteSize) UnmarshalText(text []byte) error {
 // MarshalText returns String.
 func (s ByteSize) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
+// UnmarshalYAML reads the same form from a file. The error names the key and the place.
+func (s *ByteSize) UnmarshalYAML(node ast.Node) error { return decodeQuantity(node, s.UnmarshalText) }
+
 // Duration is a length of time, written as "500ms", "24h", "7d" or "1d12h".
 type Duration time.Duration
 
@@ -134,6 +141,23 @@ func (d *Duration) UnmarshalText(text []byte) error {
 
 // MarshalText returns String.
 func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalYAML reads the same form from a file. The error names the key and the place.
+func (d *Duration) UnmarshalYAML(node ast.Node) error { return decodeQuantity(node, d.UnmarshalText) }
+
+// decodeQuantity hands the text of a YAML scalar to read. Its error carries the
+// node's place, which the library knows only of errors of its own.
+func decodeQuantity(node ast.Node, read func([]byte) error) error {
+	var text string
+	var err error
+	if yaml.NodeToValue(node, &text) != nil {
+		err = errors.New("must be one value, not a list or a section")
+	} else if err = read([]byte(text)); err == nil {
+		return nil
+	}
+	key := strings.TrimPrefix(node.GetPath(), "$.")
+	return &yaml.SyntaxError{Message: key + ": " + err.Error(), Token: node.GetToken()}
+}
 
 // Secret is text that must not reach a log: every way of formatting it shows asterisks.
 type Secret string

@@ -212,6 +212,9 @@ func (c Config) Warnings() []string {
 			warnings = append(warnings, fmt.Sprintf("%s: %s can be reached from other machines unencrypted; %s", p.path, p.address, p.remedy))
 		}
 	}
+	if c.TLS.ClientAuth != "none" && !c.TLS.GRPC {
+		warnings = append(warnings, fmt.Sprintf("tls.client_auth: %s has no effect on the native API without TLS: it takes every client; set tls.grpc", c.TLS.ClientAuth))
+	}
 	if c.Cluster.ExpectNodes > 1 && len(c.Seeds) == 0 {
 		warnings = append(warnings, fmt.Sprintf("seeds: empty, so this node waits for the other %d of cluster.expect_nodes to name it", c.Cluster.ExpectNodes-1))
 	}

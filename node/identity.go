@@ -50,8 +50,11 @@ func openIdentity(fsys vfs.FS, dir, name, clusterName string) (identity, io.Clos
 		return identity{}, nil, fmt.Errorf("make data directory %s: %w", dir, err)
 	}
 	lock, err := fsys.Lock(path.Join(dir, lockName))
-	if err != nil {
+	switch {
+	case errors.Is(err, vfs.ErrLocked):
 		return identity{}, nil, fmt.Errorf("data directory %s is in use by another process: %w", dir, err)
+	case err != nil:
+		return identity{}, nil, fmt.Errorf("lock data directory %s: %w", dir, err)
 	}
 	id, err := readIdentity(fsys, dir)
 	switch {

@@ -2,6 +2,7 @@ package node
 
 import (
 	"errors"
+	"io/fs"
 	"path"
 	"strings"
 	"testing"
@@ -187,5 +188,14 @@ func TestIdentityIsLocked(t *testing.T) {
 	defer lock.Close()
 	if _, _, err := openIdentity(fsys, dir, "a", "c"); err == nil || !strings.Contains(err.Error(), "in use") {
 		t.Errorf("a second opening got %v, want it to say in use", err)
+	}
+}
+
+// A lock that fails for another reason must not send anybody looking for a process.
+func TestIdentityReportsLockErrorsAsTheyAre(t *testing.T) {
+	fsys := vfs.NewFault(vfs.NewMem(1), vfs.Rule{Ops: vfs.OpLock, Err: fs.ErrPermission})
+	_, err := open(t, fsys, "a", "c")
+	if !errors.Is(err, fs.ErrPermission) || strings.Contains(err.Error(), "in use") || !strings.Contains(err.Error(), "data") {
+		t.Errorf("%v", err)
 	}
 }

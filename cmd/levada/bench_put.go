@@ -30,18 +30,52 @@ type benchPutCommand struct {
 	Linger    time.Duration `help:"How long a batch waits to fill while others are on their way." default:"1ms"`
 }
 
+// check implements checker.
+func (c benchPutCommand) check(s *session) error {
+	switch {
+	case c.Producers < 1:
+		return usagef("--producers: %d must be at least 1", c.Producers)
+	case c.Keys < 1:
+		return usagef("--keys: %d must be at least 1", c.Keys)
+	case c.InFlight < 1 || c.InFlight > inFlightMax:
+		return usagef("--in-flight: %d must be 1 to %d", c.InFlight, inFlightMax)
+	case c.Duration <= 0:
+		return usagef("--duration: %s must be above 0, for example 10s", c.Duration)
+	case c.Linger < 0:
+		return usagef("--linger: %s must be 0 (send at once) or more", c.Linger)
+	}
+	return errors.Join(checkRate(c.Rate), c.target.check(s))
+}
+
+// inFlightMax is the most that the client takes.
+const inFlightMax = 32
+
+// benchBytes reads a size that is at least a byte and at most the largest record.
+func benchBytes(flag, text string) (configs.ByteSize, error) {
+	size, err := configs.ParseByteSize(text)
+	if err != nil || size < 1 || size > 10*configs.MiB {
+		return 0, usagef("%s: %s must be a size of 1B to 10MiB", flag, text)
+	}
+	return size, nil
+}
+
+// linger is --linger as the client has it: to that, 0 is the default and less is none.
+func (c benchPutCommand) linger() time.Duration {
+	if c.Linger == 0 {
+		return -1
+	}
+	return c.Linger
+}
+
 // Run implements the command.
 func (c benchPutCommand) Run(ctx context.Context, s *session) error {
-	size, err := configs.ParseByteSize(c.Size)
-	if err != nil || size > 10*configs.MiB {
-		return usagef("--size: %s must be a size up to 10MiB", c.Size)
-	}
-	batch, err := configs.ParseByteSize(c.Batch)
+	size, err := benchBytes("--size", c.Size)
 	if err != nil {
-		return usagef("--batch: %w", err)
+		return err
 	}
-	if c.Producers < 1 || c.Keys < 1 {
-		return usagef("--producers and --keys must be at least 1")
+	batch, err := benchBytes("--batch", c.Batch)
+	if err != nil {
+		return err
 	}
 	cl, err := c.connect(ctx, s)
 	if err != nil {
@@ -51,7 +85,7 @@ func (c benchPutCommand) Run(ctx context.Context, s *session) error {
 	if err := ensureStream(ctx, s, cl, c.Stream, c.Create, int(size)); err != nil {
 		return err
 	}
-	producer, err := cl.Producer(c.Stream, client.ProducerOptions{BatchBytes: int(batch), InFlightPerShard: c.InFlight, Linger: c.Linger})
+	producer, err := cl.Producer(c.Stream, client.ProducerOptions{BatchBytes: int(batch), InFlightPerShard: c.InFlight, Linger: c.linger()})
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,14 @@ type benchReadCommand struct {
 	Max     uint64 `help:"Records to read per shard and reader; 0 is all." default:"0"`
 }
 
+// check implements checker.
+func (c benchReadCommand) check(s *session) error {
+	if c.Readers < 1 {
+		return usagef("--readers: %d must be at least 1", c.Readers)
+	}
+	return c.target.check(s)
+}
+
 // Run implements the command.
 func (c benchReadCommand) Run(ctx context.Context, s *session) error {
 	cl, err := c.connect(ctx, s)
@@ -33,7 +41,7 @@ func (c benchReadCommand) Run(ctx context.Context, s *session) error {
 	m := newMeter()
 	start := time.Now()
 	var readers sync.WaitGroup
-	for range max(1, c.Readers) {
+	for range c.Readers {
 		for _, shard := range shards {
 			readers.Go(func() {
 				if err := c.drain(ctx, cl, shard.GetNumber(), m); err != nil {
@@ -43,7 +51,7 @@ func (c benchReadCommand) Run(ctx context.Context, s *session) error {
 		}
 	}
 	readers.Wait()
-	r := m.report(fmt.Sprintf("read %d shards, %d readers each", len(shards), max(1, c.Readers)), time.Since(start), false)
+	r := m.report(fmt.Sprintf("read %d shards, %d readers each", len(shards), c.Readers), time.Since(start), false)
 	if err := r.print(s.out, c.json()); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/alecthomas/kong"
 	"golang.org/x/term"
@@ -34,7 +35,13 @@ type commands struct {
 type session struct {
 	environment
 	verbose bool
+	command string // as typed, without the program and arguments: "stream list"
+	stream  string // that the command is about, "" if it is about none
 }
+
+// checker is implemented by commands whose flags have rules of their own.
+// check runs before the command does anything.
+type checker interface{ check(s *session) error }
 
 // note prints a line about how a command works, if asked for.
 func (s *session) note(format string, args ...any) {
@@ -83,8 +90,25 @@ func run(ctx context.Context, args []string, e environment) int {
 	if err != nil {
 		return report(s, asUsage(err))
 	}
+	chosen := parsed.Selected()
+	s.command, s.stream = strings.TrimPrefix(chosen.Path(), "levada "), streamOf(chosen)
+	if command, ok := chosen.Target.Interface().(checker); ok {
+		if err := command.check(s); err != nil {
+			return report(s, err)
+		}
+	}
 	parsed.BindTo(ctx, (*context.Context)(nil))
 	return report(s, parsed.Run(s))
+}
+
+// streamOf returns the stream that a command's arguments name.
+func streamOf(command *kong.Node) string {
+	for _, argument := range command.Positional {
+		if argument.Name == "stream" || argument.Name == "name" {
+			return argument.Target.String()
+		}
+	}
+	return ""
 }
 
 // asUsage marks a parser's error as wrong usage and names where help is.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -45,12 +46,42 @@ func TestExitCodes(t *testing.T) {
 		{"stream create t --shards 0", 2, "--shards"},
 		{"stream create t --retention soon", 2, "--retention"},
 		{"stream create t --max-record-bytes 11MiB", 2, "10MiB"},
+		{"stream create t --max-record-bytes 0", 2, "--max-record-bytes: 0B is outside its limits, 1B to 10MiB"},
+		{"stream create t --retention 0", 2, "--retention: 0s is outside its limits, 1h to 365d"},
+		{"stream create t --retention 366d", 2, "365d"},
+		{"stream create t --shards 20000", 2, "levada: --shards must be between 1 and 10000"},
+		{"read s --shard 7", 3, "levada shard list s"},
+		{"cluster remove-node nope", 3, "levada cluster nodes"},
+		{"stream list --tls-cert c", 2, "--tls-cert needs --tls-key"},
+		{"put s --tls-key k", 2, "--tls-key needs --tls-cert"},
 		{"stream list -o xml", 2, "xml"},
 		{"cluster status", 0, ""},
 		{"shard list s", 0, ""},
 		{"shard list nope", 3, "nope"},
 		{"bench put s --size huge", 2, "--size"},
 		{"bench put s --producers 0", 2, "--producers"},
+		{"bench put s --keys 0", 2, "--keys"},
+		{"bench put s --size 0", 2, "--size"},
+		{"bench put s --batch 0", 2, "--batch"},
+		{"bench put s --batch 11MiB", 2, "--batch"},
+		{"bench put s --in-flight 0", 2, "--in-flight"},
+		{"bench put s --in-flight 33", 2, "--in-flight"},
+		{"bench put s --duration 0s", 2, "--duration"},
+		{"bench put s --duration=-1s", 2, "--duration"},
+		{"bench put s --linger=-1ms", 2, "--linger"},
+		{"bench put s --rate=-1", 2, "--rate"},
+		{"bench put s --count=-1", 2, "--count"},
+		{"bench read s --readers 0", 2, "--readers"},
+		{"bench read s --max=-1", 2, "--max"},
+		{"put s --rate=-1", 2, "--rate"},
+		{"put s --rate=NaN", 2, "--rate"},
+		{"put s --rate=Inf", 2, "--rate"},
+		{"put s --key=", 2, "--key: a key must not be empty"},
+		{"put s --key-field=", 2, "--key-field"},
+		{"put s --key-regex=", 2, "--key-regex"},
+		{"put s --shard=", 2, "--shard"},
+		{"read s --shard=", 2, "--shard"},
+		{"read s --max=-1", 2, "--max"},
 	} {
 		t.Run(tc.args, func(t *testing.T) {
 			args := strings.Fields(tc.args)
@@ -159,6 +190,8 @@ func TestTables(t *testing.T) {
 		Nodes: []*levadav1.Node{
 			{Id: "id-1", Name: "node1", State: "alive", GrpcAddress: "10.0.0.1:7400", HttpAddress: "10.0.0.1:7403", Zone: "a", DiskClass: "ssd", Replicas: 12, Leaders: 6, MetaVoter: true, Version: "0.1.0"},
 			{Id: "id-2", Name: "node2", State: "unreachable", GrpcAddress: "10.0.0.2:7400"},
+			{Id: "id-3", Name: "node1", State: "replaced", GrpcAddress: "10.0.0.1:7400"},
+			{Id: "id-4", Name: "node4", State: "removed", GrpcAddress: "10.0.0.4:7400"},
 		},
 		Failovers: []*levadav1.Failover{{Stream: "s", Shard: 4, FromNode: "id-2", ToNode: "id-1", Term: 7, TimeMs: fakeTime}},
 	}
@@ -182,6 +215,8 @@ FAILOVER                  STREAM  SHARD               FROM   TO     TERM  REASON
 NAME   STATE        GRPC           HTTP           ZONE  DISK  REPLICAS  LEADERS  META     VERSION  ID
 node1  alive        10.0.0.1:7400  10.0.0.1:7403  a     ssd   12        6        leader   0.1.0    id-1
 node2  unreachable  10.0.0.2:7400  -              -     -     0         0        learner  -        id-2
+node1  replaced     10.0.0.1:7400  -              -     -     0         0        -        -        id-3
+node4  removed      10.0.0.4:7400  -              -     -     0         0        -        -        id-4
 `
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Error(diff)
@@ -234,6 +269,9 @@ func TestConfigCommands(t *testing.T) {
 		}
 		if o := command(t.Context(), "", "config", "check", path); o.code != want || want != 0 && !strings.Contains(o.err, path) {
 			t.Errorf("%.40q: %+v", text, o)
+		}
+		if o := command(t.Context(), text, "config", "check", "-"); o.code != want {
+			t.Errorf("%.40q from standard input: %+v", text, o)
 		}
 	}
 }
@@ -297,5 +335,25 @@ func TestDevState(t *testing.T) {
 	}
 	if got := runningDevCluster(filepath.Join(dir, "absent")); got != nil {
 		t.Errorf("nodes of an absent directory %v", got)
+	}
+}
+
+// The binary that is typed answers, though it is not on the PATH.
+func TestBashCompletesABinaryThatIsNotOnThePath(t *testing.T) {
+	dir := t.TempDir()
+	binary := "#!/bin/sh\necho \"$*\"\n"
+	if err := os.WriteFile(filepath.Join(dir, "levada"), []byte(binary), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, self := range []string{"./levada", filepath.Join(dir, "levada"), "~/levada"} {
+		script := bashCompletion + `complete -p ./levada levada >/dev/null || exit 9
+COMP_WORDS=('` + self + `' stream cr) COMP_CWORD=2
+_levada '` + self + `' cr stream
+printf %s "${COMPREPLY[*]}"`
+		bash := exec.Command("bash", "--norc", "-c", script)
+		bash.Dir, bash.Env = dir, []string{"HOME=" + dir, "PATH=/usr/bin:/bin"}
+		if out, err := bash.CombinedOutput(); err != nil || string(out) != "__complete -- stream cr" {
+			t.Errorf("%s: %q, %v", self, out, err)
+		}
 	}
 }

@@ -126,10 +126,10 @@ func viewCluster(c *levadav1.GetClusterResponse) clusterView {
 		Streams: c.GetStreams(), Shards: c.GetShards(), ShardsWithoutLeader: c.GetShardsWithoutLeader(), Failovers: []failoverView{},
 	}
 	for _, n := range c.GetNodes() {
-		switch n.GetState() {
-		case "replaced", "removed": // no longer part of the cluster
+		if retired(n) {
 			continue
-		case "alive":
+		}
+		if n.GetState() == "alive" {
 			v.NodesAlive++
 		}
 		v.Nodes++
@@ -142,6 +142,9 @@ func viewCluster(c *levadav1.GetClusterResponse) clusterView {
 	}
 	return v
 }
+
+// retired reports whether a node is listed but no longer part of the cluster.
+func retired(n *levadav1.Node) bool { return n.GetState() == "replaced" || n.GetState() == "removed" }
 
 func printStatus(w io.Writer, c *levadav1.GetClusterResponse, asJSON bool) error {
 	v := viewCluster(c)
@@ -188,6 +191,9 @@ func printNodes(w io.Writer, c *levadav1.GetClusterResponse, asJSON bool) error 
 		}
 		if n.GetId() == c.GetMetaLeader() {
 			role = "leader"
+		}
+		if retired(n) {
+			role = "" // part of nothing any more
 		}
 		t.add(n.GetName(), n.GetState(), n.GetGrpcAddress(), n.GetHttpAddress(), n.GetZone(), n.GetDiskClass(),
 			strconv.Itoa(int(n.GetReplicas())), strconv.Itoa(int(n.GetLeaders())), role, n.GetVersion(), n.GetId())

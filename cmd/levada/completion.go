@@ -14,26 +14,32 @@ type completionCommand struct {
 	Shell string `arg:"" help:"bash, zsh or fish." enum:"bash,zsh,fish"`
 }
 
-// Each script asks the binary itself for the words that fit, so that it never goes stale.
+// Each script asks the binary itself for the words that fit, so that it never
+// goes stale: the one that is being typed, which need not be on the PATH. Shells
+// that are given ./levada use the completion of levada.
 const (
 	bashCompletion = `# Load with: source <(levada completion bash)
 _levada() {
-  local IFS=$'\n'
-  COMPREPLY=($(levada __complete -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null))
+  local IFS=$'\n' self="${1/#~\//$HOME/}"
+  COMPREPLY=($("$self" __complete -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null))
 }
-complete -o default -F _levada levada
+complete -o default -F _levada levada ./levada
 `
 	zshCompletion = `#compdef levada
 # Load with: source <(levada completion zsh)
 _levada() {
   local -a found
-  found=("${(@f)$(levada __complete -- "${(@)words[2,CURRENT]}" 2>/dev/null)}")
+  found=("${(@f)$(${~words[1]} __complete -- "${(@)words[2,CURRENT]}" 2>/dev/null)}")
   [[ -n "$found" ]] && compadd -- $found || _files
 }
-compdef _levada levada
+compdef _levada levada ./levada
 `
 	fishCompletion = `# Load with: levada completion fish | source
-complete -c levada -a '(levada __complete -- (commandline -opc)[2..] (commandline -ct) 2>/dev/null)'
+function __levada_complete
+  set -l words (commandline -opc)
+  eval $words[1] __complete -- (string escape -- $words[2..] (commandline -ct)) 2>/dev/null
+end
+complete -c levada -a '(__levada_complete)'
 `
 )
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 
 	"github.com/levada-stream/levada/configs"
 )
@@ -14,12 +15,12 @@ type configCommands struct {
 
 // configCheckCommand validates a file.
 type configCheckCommand struct {
-	File string `arg:"" help:"Configuration file." type:"path"`
+	File string `arg:"" help:"Configuration file, or - for standard input." type:"path"`
 }
 
 // Run implements the command.
 func (c configCheckCommand) Run(s *session) error {
-	cfg, err := configs.Load(c.File, s.lookup)
+	cfg, err := c.load(s)
 	if err != nil {
 		return usageError{err}
 	}
@@ -33,6 +34,17 @@ func (c configCheckCommand) Run(s *session) error {
 	}
 	_, err = fmt.Fprintf(s.out, "%s: valid\n", c.File)
 	return err
+}
+
+func (c configCheckCommand) load(s *session) (configs.Config, error) {
+	if c.File != "-" {
+		return configs.Load(c.File, s.lookup)
+	}
+	source, err := io.ReadAll(s.in)
+	if err != nil {
+		return configs.Config{}, fmt.Errorf("read configuration from standard input: %w", err)
+	}
+	return configs.LoadSource("-", source, s.lookup)
 }
 
 // configPrintCommand prints the defaults.

@@ -17,7 +17,7 @@ type devCommand struct {
 	Nodes        int           `help:"Number of nodes." default:"3"`
 	Data         string        `help:"Directory of everything the nodes keep. One that exists is used again, with its nodes and ports." default:"${devdir}" type:"path" placeholder:"DIR"`
 	BasePort     int           `help:"First port: the n-th node takes four from P+10(n-1) on. Default: 7400, or free ports where those are taken." placeholder:"P"`
-	StartTimeout time.Duration `help:"How long the cluster may take until it is healthy." default:"60s"`
+	StartTimeout time.Duration `help:"How long the nodes may take until they are ready." default:"60s"`
 }
 
 // Run implements the command.
@@ -41,7 +41,7 @@ func (c devCommand) Run(ctx context.Context, s *session) error {
 	}
 	defer os.Remove(state)
 	starting, cancel := context.WithTimeout(ctx, c.StartTimeout)
-	err = cluster.awaitHealthy(starting)
+	err = cluster.awaitReady(starting)
 	cancel()
 	switch {
 	case ctx.Err() != nil:
@@ -60,6 +60,20 @@ func (c devCommand) Run(ctx context.Context, s *session) error {
 		s.warn("stopping the nodes; their data stay in %s", c.Data)
 	}
 	return err
+}
+
+// check implements checker.
+func (c devCommand) check(*session) error {
+	if c.StartTimeout <= 0 {
+		return usagef("--start-timeout: %s must be above 0, for example 60s", c.StartTimeout)
+	}
+	if c.Data == "" {
+		return usagef("--data: must name a directory; leave the flag out for ./%s", defaultDevDir)
+	}
+	if info, err := os.Stat(c.Data); err == nil && !info.IsDir() {
+		return usagef("--data: %s is a file; name a directory, which need not exist yet", c.Data)
+	}
+	return nil
 }
 
 // layout returns the nodes to run: those of the directory, or new ones.

@@ -13,14 +13,13 @@ import (
 	"sync"
 	"syscall"
 	"time"
-
-	"github.com/levada-stream/levada/client"
 )
 
 const (
 	// devStopGrace is how long a node may take to end before it is killed; above limits.shutdown_timeout.
 	devStopGrace = 15 * time.Second
 	devPoll      = 100 * time.Millisecond
+	devAnswer    = 2 * time.Second // for one answer of /readyz
 	// devLogTail is how much of a node's log is shown when it fails to start.
 	devLogTail = 2000
 )
@@ -139,74 +138,70 @@ func (d *devCluster) state() devState {
 	return state
 }
 
-// awaitHealthy waits until every node is ready and the cluster says that it is
-// healthy. It fails when a node ends before.
-func (d *devCluster) awaitHealthy(ctx context.Context) error {
+// awaitReady waits until every node of this cluster says that it is ready. It
+// fails when one ends before, and says what each one lacks when ctx ends. Whether
+// the cluster is healthy is not its matter: a stream may lack a replica on a
+// node that another command started, or that is gone for good.
+func (d *devCluster) awaitReady(ctx context.Context) error {
 	ticker := time.NewTicker(devPoll)
 	defer ticker.Stop()
+	lacks := slices.Repeat([]string{"was not asked yet"}, len(d.children)) // "" once ready
 	for {
-		pending := d.notHealthy(ctx)
-		if pending == "" {
-			return nil
-		}
-		for _, c := range d.children {
+		waiting := false
+		for i, c := range d.children {
 			select {
 			case <-c.ended:
 				return fmt.Errorf("%s ended while it started (%s); the end of its log, %s:\n%s", c.node.name, exitText(c.err), c.node.log, logTail(c.node.log))
 			default:
 			}
+			// Where the end of ctx cut the question short, the answer before it stands.
+			if reason := notReady(ctx, c.node.config.Listen.HTTP); ctx.Err() == nil {
+				lacks[i] = reason
+			}
+			waiting = waiting || lacks[i] != ""
+		}
+		if !waiting {
+			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("the cluster is not healthy yet: %s; see the logs, for example %s", pending, d.nodes[0].log)
+			return d.notReadyError(lacks)
 		case <-ticker.C:
 		}
 	}
 }
 
-// notHealthy says what is missing, "" if nothing is.
-func (d *devCluster) notHealthy(ctx context.Context) string {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	var endpoints []string
-	for _, n := range d.nodes {
-		if why := notReady(ctx, n.config.Listen.HTTP); why != "" {
-			return n.name + ": " + why
+// notReadyError says what each node lacks, and what one that says nothing logged last.
+func (d *devCluster) notReadyError(lacks []string) error {
+	var lines []string
+	for i, c := range d.children {
+		if lacks[i] == "" {
+			continue
 		}
-		endpoints = append(endpoints, n.config.Listen.GRPC)
+		tail := logTail(c.node.log)
+		last := tail[strings.LastIndexByte(tail, '\n')+1:]
+		lines = append(lines, fmt.Sprintf("  %s: %s; its log, %s, ends with: %s", c.node.name, lacks[i], c.node.log, last))
 	}
-	c, err := client.Dial(ctx, endpoints)
-	if err != nil {
-		return err.Error()
-	}
-	defer c.Close()
-	cluster, err := c.Cluster(ctx, 0)
-	if err != nil {
-		return err.Error()
-	}
-	v := viewCluster(cluster)
-	if v.NodesAlive < len(d.nodes) {
-		return fmt.Sprintf("%d of %d nodes have joined", v.NodesAlive, len(d.nodes))
-	}
-	if !v.Healthy {
-		return "problems: " + strings.Join(v.Problems, "; ")
-	}
-	return ""
+	return fmt.Errorf("%d of %d nodes are not ready yet; see their logs, or give them longer with --start-timeout:\n%s",
+		len(lines), len(d.children), strings.Join(lines, "\n"))
 }
 
+// notReady returns what a node lacks in its own words, "" if it is ready.
 func notReady(ctx context.Context, address string) string {
+	ctx, cancel := context.WithTimeout(ctx, devAnswer)
+	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/readyz", nil)
 	if err != nil {
 		return err.Error()
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return "does not answer yet"
+		return "its admin port does not answer"
 	}
 	defer response.Body.Close()
 	text, _ := io.ReadAll(io.LimitReader(response.Body, 500)) // only for the message
 	if response.StatusCode != http.StatusOK {
-		return "not ready: " + strings.TrimSpace(string(text))
+		return strings.TrimSpace(string(text))
 	}
 	return ""
 }

@@ -25,6 +25,11 @@ func (u usageError) Unwrap() error { return u.error }
 
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
+// unreachableError says that no node answered.
+type unreachableError struct{ error }
+
+func (u unreachableError) Unwrap() error { return u.error }
+
 // errSilent ends a command as failed that has said itself what went wrong.
 var errSilent = errors.New("failed")
 
@@ -38,7 +43,7 @@ func report(s *session, err error) int {
 	}
 	if !errors.Is(err, errSilent) && !errors.Is(err, errUnhealthy) {
 		text := "levada: " + err.Error()
-		if hint := advice(err); hint != "" {
+		if hint := s.advice(err); hint != "" {
 			text += "\n" + hint
 		}
 		s.warn("%s", text)
@@ -71,7 +76,7 @@ func exitCode(err error) int {
 }
 
 // advice returns what to do about an error, "" if there is nothing to add.
-func advice(err error) string {
+func (s *session) advice(err error) string {
 	if errors.Is(err, wal.ErrCorrupt) {
 		return "if the shard has other replicas: with the node stopped, move the directory aside; the node fetches the records from them when it starts"
 	}
@@ -81,18 +86,33 @@ func advice(err error) string {
 	}
 	switch known.Kind {
 	case client.NotFound:
-		if strings.Contains(known.Message, "shard") {
-			return "list the shards with: levada shard list NAME"
-		}
-		return "list the streams with: levada stream list"
+		return s.notFoundAdvice(known)
 	case client.Conflict:
-		return "compare with: levada stream describe NAME"
+		if s.command == "stream create" {
+			return "compare with: levada stream describe " + s.stream
+		}
 	case client.Unavailable:
-		return "is the cluster running? name its nodes with --endpoint or LEVADA_ENDPOINT, look at it with: levada cluster status, or start one with: levada dev; does it use TLS? then name the authority with --tls-ca"
+		var lost unreachableError
+		switch {
+		case errors.As(err, &lost):
+			return "is the cluster running? name its nodes with --endpoint or LEVADA_ENDPOINT, or start one with: levada dev; does it use TLS? then name the authority with --tls-ca"
+		case s.command != "cluster status":
+			return "look at the cluster with: levada cluster status"
+		}
 	case client.Throttled:
 		return "the cluster is at its limit: write slower (--rate), or try again"
 	case client.Denied:
 		return "name the certificates to show with --tls-ca, --tls-cert and --tls-key"
 	}
 	return ""
+}
+
+func (s *session) notFoundAdvice(known *client.Error) string {
+	switch {
+	case s.command == "cluster remove-node":
+		return "list the nodes with: levada cluster nodes"
+	case strings.Contains(known.Message, "no shard ") && s.stream != "":
+		return "list the shards with: levada shard list " + s.stream
+	}
+	return "list the streams with: levada stream list"
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"sync"
@@ -69,6 +70,9 @@ func notFound(name string) error {
 func (f *fakeCluster) CreateStream(_ context.Context, in *levadav1.CreateStreamRequest) (*levadav1.CreateStreamResponse, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if in.GetSettings().GetShards() > 10000 {
+		return nil, faultpb.Status(fault.InvalidField("shards", "shards must be between 1 and 10000, not %d", in.GetSettings().GetShards()))
+	}
 	if s := f.streams[in.GetName()]; s != nil {
 		return &levadav1.CreateStreamResponse{Stream: s, Existed: true}, nil
 	}
@@ -138,6 +142,13 @@ func (f *fakeCluster) GetCluster(context.Context, *levadav1.GetClusterRequest) (
 		ClusterId: "c-1", ClusterName: "fake", MetaLeader: "id-1", Healthy: len(f.unhealthy) == 0, Problems: f.unhealthy,
 		Nodes: []*levadav1.Node{{Id: "id-1", Name: "node1", State: "alive", GrpcAddress: f.address}},
 	}, nil
+}
+
+func (f *fakeCluster) RemoveNode(_ context.Context, in *levadav1.RemoveNodeRequest) (*levadav1.RemoveNodeResponse, error) {
+	if in.GetNode() != "node1" {
+		return nil, faultpb.Status(fault.New(fault.NotFound, "there is no node %q", in.GetNode()))
+	}
+	return &levadav1.RemoveNodeResponse{Id: "id-1"}, nil
 }
 
 func (f *fakeCluster) Append(call levadav1.Streams_AppendServer) error {
@@ -215,9 +226,13 @@ func (f *fakeCluster) command(ctx context.Context, stdin string, args ...string)
 }
 
 func command(ctx context.Context, stdin string, args ...string) outcome {
+	return commandFrom(ctx, strings.NewReader(stdin), args...)
+}
+
+func commandFrom(ctx context.Context, stdin io.Reader, args ...string) outcome {
 	var out, errs lockedBuffer
 	code := run(ctx, args, environment{
-		in: strings.NewReader(stdin), out: &out, err: &errs, lookup: func(string) (string, bool) { return "", false }, environ: func() []string { return nil },
+		in: stdin, out: &out, err: &errs, lookup: func(string) (string, bool) { return "", false }, environ: func() []string { return nil },
 	})
 	return outcome{code, out.String(), errs.String()}
 }

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
 )
 
 // jsonPath is a path into a JSON document: $.user.id, $.items[0], $["odd name"].
@@ -72,8 +74,13 @@ func nextStep(text string) (step pathStep, rest string, err error) {
 var errNoValue = errors.New("no such member")
 
 // find returns the text of the value at the path: a string's content, a
-// number's or boolean's literal.
+// number's or boolean's literal. The document must be one JSON value and nothing
+// else, behind the value of the path too.
 func (p jsonPath) find(document []byte) (string, error) {
+	if !json.Valid(document) {
+		var all json.RawMessage
+		return "", fmt.Errorf("not JSON: %w", json.Unmarshal(document, &all))
+	}
 	decoder := json.NewDecoder(bytes.NewReader(document))
 	decoder.UseNumber()
 	for _, step := range p {
@@ -81,19 +88,58 @@ func (p jsonPath) find(document []byte) (string, error) {
 			return "", err
 		}
 	}
-	token, err := decoder.Token()
-	if err != nil {
+	var value json.RawMessage
+	if err := decoder.Decode(&value); err != nil {
 		return "", fmt.Errorf("not JSON: %w", err)
 	}
-	switch value := token.(type) {
-	case string:
-		return value, nil
-	case json.Number:
-		return value.String(), nil
-	case bool:
-		return strconv.FormatBool(value), nil
+	switch value[0] {
+	case '{', '[', 'n':
+		return "", errors.New("value is no string, number or boolean")
+	case '"':
+		return unquoteJSON(value)
 	}
-	return "", errors.New("value is no string, number or boolean")
+	return string(value), nil
+}
+
+// unquoteJSON returns the text of a JSON string. It refuses what encoding/json
+// replaces silently, by which different keys would become one: bytes that are no
+// UTF-8 and halves of surrogate pairs.
+func unquoteJSON(literal []byte) (string, error) {
+	if !utf8.Valid(literal) {
+		return "", errNotText
+	}
+	for rest := literal; ; {
+		i := bytes.IndexByte(rest, '\\')
+		if i < 0 {
+			break
+		}
+		first := escapedRune(rest[i:])
+		rest = rest[i+2:]
+		if !utf16.IsSurrogate(first) {
+			continue
+		}
+		rest = rest[4:]
+		if utf16.DecodeRune(first, escapedRune(rest)) == utf8.RuneError {
+			return "", fmt.Errorf("%w, not half of a surrogate pair (\\u%04x)", errNotText, first)
+		}
+		rest = rest[6:]
+	}
+	var text string
+	err := json.Unmarshal(literal, &text)
+	return text, err
+}
+
+// escapedRune returns the rune of the escape \u0000 to \uffff that valid JSON
+// begins with, -1 if it begins with something else.
+func escapedRune(text []byte) rune {
+	if len(text) < 6 || text[0] != '\\' || text[1] != 'u' {
+		return -1
+	}
+	n, err := strconv.ParseUint(string(text[2:6]), 16, 16)
+	if err != nil {
+		return -1
+	}
+	return rune(n)
 }
 
 // enter moves the decoder to just before the value that the step names.

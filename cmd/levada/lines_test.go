@@ -135,6 +135,46 @@ func FuzzJSONPath(f *testing.F) {
 	})
 }
 
+// given is a flag's value, nil if it is not given.
+func given(text string) *string {
+	if text == "" {
+		return nil
+	}
+	return &text
+}
+
+func TestKeyFieldTakesTextOnly(t *testing.T) {
+	path, err := parseJSONPath("$.u")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct{ line, want, says string }{
+		{`{"u":"\ud83d\ude00"}`, "😀", ""},
+		{`{"u":"\uD83D\uDE00x\u00fc"}`, "😀xü", ""},
+		{`{"u":"\\ud800"}`, `\ud800`, ""},
+		{`{"u":"a\"\\\u0041"}`, `a"\A`, ""},
+		{`{"u":"\ufffd�"}`, "��", ""},
+		{`{"v":"\ud800","u":"a"}`, "a", ""},
+		{` {"u" : "a"} ` + "\r", "a", ""},
+		{`{"u":"\ud800"}`, "", "surrogate"},
+		{`{"u":"\ud800\ud800"}`, "", "surrogate"},
+		{`{"u":"\ude00\ud83d"}`, "", "surrogate"},
+		{`{"u":"\ud83dx"}`, "", "surrogate"},
+		{`{"u":"\ud83d\n"}`, "", "surrogate"},
+		{"{\"u\":\"\xff\"}", "", "UTF-8"},
+		{`{"u":"a"} x`, "", "after top-level value"},
+		{`{"u":"a"}{}`, "", "after top-level value"},
+		{`{"u":"a"`, "", "not JSON"},
+		{`{"u":"a",}`, "", "not JSON"},
+		{``, "", "not JSON"},
+	} {
+		got, err := path.find([]byte(tc.line))
+		if got != tc.want || (err == nil) != (tc.says == "") || err != nil && !strings.Contains(err.Error(), tc.says) {
+			t.Errorf("%s: %q, %v; want %q, an error about %q", tc.line, got, err, tc.want, tc.says)
+		}
+	}
+}
+
 func TestKeys(t *testing.T) {
 	for _, tc := range []struct {
 		name, field, expression, constant, line, want string
@@ -150,7 +190,7 @@ func TestKeys(t *testing.T) {
 		{"not text", "", ".*", "", "\xff\xfe", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			keys, err := newKeyer(tc.field, tc.expression, tc.constant)
+			keys, err := newKeyer(given(tc.field), given(tc.expression), given(tc.constant))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -160,12 +200,19 @@ func TestKeys(t *testing.T) {
 			}
 		})
 	}
-	for _, flags := range [][3]string{{"a", "b", ""}, {"", "(", ""}, {"$..", "", ""}, {"", "", strings.Repeat("x", 257)}} {
-		if _, err := newKeyer(flags[0], flags[1], flags[2]); exitCode(err) != exitUsage {
+	for _, flags := range [][3]string{{"a", "b", ""}, {"", "(", ""}, {"$..", "", ""}, {"", "", strings.Repeat("x", 257)}, {"", "", "\xff"}} {
+		if _, err := newKeyer(given(flags[0]), given(flags[1]), given(flags[2])); exitCode(err) != exitUsage {
 			t.Errorf("%q: error %v is no usage error", flags, err)
 		}
 	}
-	keys, err := newKeyer("", "", "")
+	nothing := ""
+	for flag, flags := range map[string][3]*string{"--key-field": {&nothing, nil, nil}, "--key-regex": {nil, &nothing, nil}, "--key": {nil, nil, &nothing}} {
+		_, err := newKeyer(flags[0], flags[1], flags[2])
+		if exitCode(err) != exitUsage || !strings.HasPrefix(err.Error(), flag+":") {
+			t.Errorf("%s given as nothing: error %v", flag, err)
+		}
+	}
+	keys, err := newKeyer(nil, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -77,6 +77,18 @@ func timeText(ms int64) string {
 // shardID returns the id of a shard number.
 func shardID(number uint32) string { return fmt.Sprintf("shard-%012d", number) }
 
+// optionalShard reads a --shard, nil if it is not given.
+func optionalShard(flag *string) (*uint32, error) {
+	if flag == nil {
+		return nil, nil
+	}
+	number, err := parseShard(*flag)
+	if err != nil {
+		return nil, fmt.Errorf("--shard: %w", err)
+	}
+	return &number, nil
+}
+
 // parseShard reads a shard's id or its bare number.
 func parseShard(text string) (uint32, error) {
 	n, err := strconv.ParseUint(strings.TrimPrefix(text, "shard-"), 10, 32)

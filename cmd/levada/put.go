@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"sync"
 	"time"
@@ -19,16 +20,33 @@ type putCommand struct {
 	target
 	Stream    string  `arg:"" help:"Name of the stream."`
 	File      string  `arg:"" optional:"" help:"File to read, or - for standard input." default:"-"`
-	KeyField  string  `help:"Take the partition key from this member of each line, which is JSON: $.user.id." placeholder:"JSONPATH"`
-	KeyRegex  string  `help:"Take it from the first group of this expression's match." placeholder:"RE"`
-	Key       string  `help:"Give every line this key. Without any of the three, keys are random."`
-	Shard     string  `help:"Write to this shard, whatever the keys." placeholder:"ID"`
+	KeyField  *string `help:"Take the partition key from this member of each line, which is JSON: $.user.id." placeholder:"JSONPATH"`
+	KeyRegex  *string `help:"Take it from the first group of this expression's match." placeholder:"RE"`
+	Key       *string `help:"Give every line this key. Without any of the three, keys are random."`
+	Shard     *string `help:"Write to this shard, whatever the keys." placeholder:"ID"`
 	Rate      float64 `help:"Lines per second at most; 0 is no limit." default:"0"`
 	SkipEmpty bool    `help:"Leave out empty lines. They are records without data otherwise."`
 	Acked     string  `help:"Write the number, shard and sequence number of each acknowledged line to this file." type:"path" placeholder:"FILE"`
 }
 
-// closeGrace is how long an interrupted put waits for what is on its way.
+// check implements checker.
+func (c putCommand) check(s *session) error {
+	if err := checkRate(c.Rate); err != nil {
+		return err
+	}
+	return c.target.check(s)
+}
+
+// checkRate refuses a --rate that is no rate; 0 is none at all.
+func checkRate(perSecond float64) error {
+	if !(perSecond >= 0) || math.IsInf(perSecond, 0) { // so that NaN is refused too
+		return usagef("--rate: %g must be 0 (no limit) or more per second", perSecond)
+	}
+	return nil
+}
+
+// closeGrace is how long a put that was interrupted, or that failed as a whole,
+// waits for what is on its way.
 const closeGrace = 10 * time.Second
 
 // Run implements the command.
@@ -37,15 +55,12 @@ func (c putCommand) Run(ctx context.Context, s *session) error {
 	if err != nil {
 		return err
 	}
-	options := client.ProducerOptions{}
-	if c.Shard != "" {
-		number, err := parseShard(c.Shard)
-		if err != nil {
-			return err
-		}
-		options.Shard = &number
+	shard, err := optionalShard(c.Shard)
+	if err != nil {
+		return err
 	}
-	in, err := openInput(s, c.File)
+	options := client.ProducerOptions{Shard: shard}
+	in, err := openInput(ctx, s, c.File)
 	if err != nil {
 		return err
 	}
@@ -89,18 +104,39 @@ func (c putCommand) pour(ctx context.Context, s *session, cl *client.Client, o c
 		}
 	})
 	progress := startProgress(s, t, start)
-	readErr := c.feed(feeding, producer, in, keys, t)
+	readErr := c.feed(feeding, producer, newPromptReader(feeding.Done(), in), keys, t)
 	stop()
 	watchers.Wait()
-
-	// What is on its way is waited for without ctx: its fate is what the report is about.
-	closing, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer context.AfterFunc(ctx, func() { time.AfterFunc(closeGrace, cancel) })()
-	closeErr := producer.Close(closing)
-	cancel()
+	closeErr := closeProducer(ctx, producer, t.halted)
 	progress()
 	r := t.report(time.Since(start), ctx.Err() != nil)
 	return r, errors.Join(readErr, closeErr)
+}
+
+// closeProducer waits for what is on its way. It does so without ctx, because
+// its fate is what the report is about, but only for closeGrace after the end of
+// ctx or a failure that all lines share.
+func closeProducer(ctx context.Context, producer *client.Producer, halted <-chan struct{}) error {
+	closing, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var watcher sync.WaitGroup
+	watcher.Go(func() {
+		select {
+		case <-ctx.Done():
+		case <-halted:
+		case <-closing.Done():
+			return
+		}
+		if waitUntil(closing, time.Now().Add(closeGrace)) {
+			cancel()
+		}
+	})
+	err := producer.Close(closing)
+	cancel()
+	watcher.Wait()
+	if err != nil {
+		return fmt.Errorf("gave up lines that were on their way for %s: %w", closeGrace, err)
+	}
+	return nil
 }
 
 // feed hands every line to the producer until the input or ctx ends.
@@ -119,13 +155,15 @@ func (c putCommand) feed(ctx context.Context, producer *client.Producer, in io.R
 			t.took(0)
 			t.refuse(n, err)
 			continue
+		case err != nil && ctx.Err() != nil:
+			return nil // the end of ctx is not the input's error
 		case err != nil:
 			return fmt.Errorf("read line %d: %w", n, err)
 		case len(line) == 0 && c.SkipEmpty:
 			continue
 		}
 		if limiter.Wait(ctx) != nil {
-			return nil // the end of ctx is not the input's error
+			return nil
 		}
 		size := len(line)
 		key, err := keys(line)
@@ -162,17 +200,6 @@ func (c putCommand) conclude(s *session, t *tally, r putReport, err error) error
 		return errSilent
 	}
 	return nil
-}
-
-func openInput(s *session, name string) (io.ReadCloser, error) {
-	if name == "" || name == "-" {
-		return io.NopCloser(s.in), nil
-	}
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, usageError{err}
-	}
-	return f, nil
 }
 
 func createOutput(name string) (*os.File, error) {

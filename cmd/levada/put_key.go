@@ -12,37 +12,45 @@ import (
 // keyer chooses the partition key of a line.
 type keyer func(line []byte) (string, error)
 
+// errNotText reports bytes that would not come back from a reader as they went in.
+var errNotText = errors.New("a key must be UTF-8 text")
+
 // keyCharsMax is the longest partition key, in characters.
 const keyCharsMax = 256
 
-// newKeyer returns the keyer that the flags ask for, at most one of which is set.
-func newKeyer(field, expression, constant string) (keyer, error) {
-	set := 0
-	for _, flag := range []string{field, expression, constant} {
-		if flag != "" {
-			set++
+// newKeyer returns the keyer that the flags ask for, at most one of which is
+// given. A flag that is given and empty, as by an unset variable of a script,
+// must not pass for none: the lines would lose their order.
+func newKeyer(field, expression, constant *string) (keyer, error) {
+	given := 0
+	for _, flag := range []*string{field, expression, constant} {
+		if flag != nil {
+			given++
 		}
 	}
 	switch {
-	case set > 1:
+	case given > 1:
 		return nil, usagef("--key-field, --key-regex and --key exclude each other")
-	case field != "":
-		path, err := parseJSONPath(field)
+	case field != nil:
+		path, err := parseJSONPath(*field)
 		if err != nil {
-			return nil, usageError{err}
+			return nil, usagef("--key-field: %w", err)
 		}
 		return checked(path.find), nil
-	case expression != "":
-		re, err := regexp.Compile(expression)
+	case expression != nil:
+		if *expression == "" {
+			return nil, usagef("--key-regex: the expression is empty; write for example '^(\\S+)', or leave the flag out for random keys")
+		}
+		re, err := regexp.Compile(*expression)
 		if err != nil {
 			return nil, usagef("--key-regex: %w", err)
 		}
 		return checked(func(line []byte) (string, error) { return firstGroup(re, line) }), nil
-	case constant != "":
-		if err := checkKey(constant); err != nil {
-			return nil, usagef("--key: %w", err)
+	case constant != nil:
+		if err := checkKey(*constant); err != nil {
+			return nil, usagef("--key: %w; leave the flag out for random keys", err)
 		}
-		return func([]byte) (string, error) { return constant, nil }, nil
+		return func([]byte) (string, error) { return *constant, nil }, nil
 	}
 	// No key asked for: spread the lines evenly.
 	return func([]byte) (string, error) { return strconv.FormatUint(rand.Uint64(), 36), nil }, nil
@@ -74,10 +82,10 @@ func checkKey(key string) error {
 	switch n := utf8.RuneCountInString(key); {
 	case n == 0:
 		return errors.New("a key must not be empty")
+	case !utf8.ValidString(key):
+		return errNotText
 	case n > keyCharsMax:
 		return fmt.Errorf("key of %d characters, the limit is %d", n, keyCharsMax)
-	case !utf8.ValidString(key):
-		return errors.New("a key must be UTF-8 text")
 	}
 	return nil
 }

@@ -5,12 +5,15 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -159,12 +162,107 @@ func TestPutInterrupted(t *testing.T) {
 	}
 }
 
+// silentInput gives its text at once, and then neither more nor an end.
+type silentInput struct {
+	text   string
+	silent func() // called when the text is out, unless it is nil
+	over   <-chan struct{}
+}
+
+func (s *silentInput) Read(p []byte) (int, error) {
+	if n := copy(p, s.text); n > 0 {
+		s.text = s.text[n:]
+		return n, nil
+	}
+	if s.silent != nil {
+		s.silent()
+	}
+	<-s.over
+	return 0, io.ErrUnexpectedEOF
+}
+
+func TestPutFromSilentInputEnds(t *testing.T) {
+	for name, tc := range map[string]struct {
+		refuse    func(record.Record) error
+		interrupt bool
+		says      string
+	}{
+		"on Ctrl-C":                    {nil, true, ""},
+		"when the cluster refuses":     {func(record.Record) error { return fault.New(fault.Denied, "you may not") }, false, "you may not"},
+		"when the stream is not there": {func(record.Record) error { return fault.New(fault.NotFound, "no such stream") }, false, "no such stream"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFakeCluster(t)
+			f.create(t, "s", 1)
+			f.refuse = tc.refuse
+			if tc.says == "no such stream" { // as when another deletes it meanwhile
+				f.hold = func(<-chan struct{}) {
+					f.mu.Lock()
+					defer f.mu.Unlock()
+					delete(f.streams, "s")
+				}
+			}
+			ctx, interrupt := context.WithCancel(t.Context())
+			defer interrupt()
+			in := &silentInput{text: "line 1\nhalf of lin", over: t.Context().Done()}
+			if tc.interrupt {
+				in.silent = interrupt
+			}
+			var o outcome
+			within(t, "a put from a silent pipe", func() {
+				o = commandFrom(ctx, in, "put", "s", "-o", "json", "--endpoint", f.address)
+			})
+			r := putReportOf(t, o)
+			if o.code == exitOK || r.Interrupted != tc.interrupt || r.Lines > 1 || r.Acknowledged+r.Failed != r.Lines || !strings.Contains(r.Error, tc.says) && tc.says != "no such stream" {
+				t.Errorf("code %d, %+v, %s", o.code, r, o.err)
+			}
+			if !tc.interrupt && r.Failed != 1 {
+				t.Errorf("the line has not failed: %+v", r)
+			}
+		})
+	}
+}
+
+func TestPutFromPipeWithoutWriterEnds(t *testing.T) {
+	f := newFakeCluster(t)
+	f.create(t, "s", 1)
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	within(t, "a put from a pipe without a writer", func() {
+		if o := f.command(ctx, "", "put", "s", pipe); o.code != exitFailed || !strings.Contains(o.err, pipe) {
+			t.Errorf("%+v", o)
+		}
+	})
+	w, err := os.OpenFile(pipe, os.O_RDWR, 0) // lets the opening that was left end
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+}
+
+func TestPutNamesLinesWithoutKey(t *testing.T) {
+	f := newFakeCluster(t)
+	f.create(t, "s", 1)
+	o := f.command(t.Context(), `{"k":"a"}`+"\n"+`{"k":"a"} junk`+"\n"+`{"k":"\ud800"}`+"\n", "put", "s", "--key-field", "$.k")
+	if o.code != exitFailed || !strings.Contains(o.err, "line 2: no key: not JSON: invalid character 'j' after top-level value") ||
+		!strings.Contains(o.err, "line 3: no key: a key must be UTF-8 text, not half of a surrogate pair") {
+		t.Errorf("%+v", o)
+	}
+}
+
 func TestPutToWhatIsNotThere(t *testing.T) {
 	f := newFakeCluster(t)
 	if o := f.command(t.Context(), "x\n", "put", "nope"); o.code != exitNotFound || !strings.Contains(o.err, "nope") {
 		t.Errorf("%+v", o)
 	}
 	if o := f.command(t.Context(), "", "put", "s", "/does/not/exist"); o.code != exitUsage {
+		t.Errorf("%+v", o)
+	}
+	if o := f.command(t.Context(), "", "put", "s", t.TempDir()); o.code != exitUsage || !strings.Contains(o.err, "is a directory") {
 		t.Errorf("%+v", o)
 	}
 }

@@ -12,12 +12,12 @@ import (
 // readFlags is what read and tail share.
 type readFlags struct {
 	target
-	Stream string `arg:"" help:"Name of the stream."`
-	Shard  string `help:"Read this shard only." placeholder:"ID"`
-	Max    uint64 `help:"Stop after this many records; 0 is no limit." default:"0"`
-	Format string `help:"raw: the data and a newline; json: one object per line; or a Go template: '{{.Sequence}} {{.Key}} {{.Data}}', also .Shard .Number .Ordinal .Time .HashKey .Size. Default: raw, or json with -o json." placeholder:"FORMAT"`
-	Node   string `help:"Read from this node (name, id or address) only." placeholder:"NODE"`
-	Local  bool   `help:"With --node: from that node's own replicas, or fail."`
+	Stream string  `arg:"" help:"Name of the stream."`
+	Shard  *string `help:"Read this shard only." placeholder:"ID"`
+	Max    uint64  `help:"Stop after this many records; 0 is no limit." default:"0"`
+	Format string  `help:"raw: the data and a newline; json: one object per line; or a Go template: '{{.Sequence}} {{.Key}} {{.Data}}', also .Shard .Number .Ordinal .Time .HashKey .Size. Default: raw, or json with -o json." placeholder:"FORMAT"`
+	Node   string  `help:"Read from this node (name, id or address) only." placeholder:"NODE"`
+	Local  bool    `help:"With --node: from that node's own replicas, or fail."`
 }
 
 // readCommand reads records.
@@ -58,6 +58,10 @@ func (f readFlags) read(ctx context.Context, s *session, from client.Position, f
 	if f.Local && f.Node == "" {
 		return usagef("--local needs --node")
 	}
+	shard, err := optionalShard(f.Shard)
+	if err != nil {
+		return err
+	}
 	cl, err := f.connect(ctx, s)
 	if err != nil {
 		return err
@@ -74,12 +78,8 @@ func (f readFlags) read(ctx context.Context, s *session, from client.Position, f
 		}
 	}
 	var reader recordReader
-	if f.Shard != "" {
-		number, err := parseShard(f.Shard)
-		if err != nil {
-			return err
-		}
-		reader = cl.ReadShard(ctx, f.Stream, number, options)
+	if shard != nil {
+		reader = cl.ReadShard(ctx, f.Stream, *shard, options)
 	} else {
 		reader = cl.ReadStream(ctx, f.Stream, options)
 	}

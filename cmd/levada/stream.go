@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"time"
 
 	levadav1 "github.com/levada-stream/levada/api/levada/v1"
@@ -26,9 +28,9 @@ type streamCreateCommand struct {
 	Name           string `arg:"" help:"Name of the stream."`
 	Shards         uint32 `help:"Number of shards." default:"1"`
 	Replicas       uint32 `help:"Replicas of each shard: 1, 3 or 5; 0 is 3, or 1 on a cluster of fewer nodes." default:"0"`
-	Retention      string `help:"How long records are kept, for example 24h or 7d." default:"24h"`
+	Retention      string `help:"How long records are kept, 1h to 365d, for example 24h or 7d." default:"24h"`
 	RetentionBytes string `help:"Bytes kept per shard at most, for example 10GiB; 0 is no limit." default:"0"`
-	MaxRecordBytes string `help:"Largest record, key included, up to 10MiB." default:"1MiB"`
+	MaxRecordBytes string `help:"Largest record, key included, 1B to 10MiB." default:"1MiB"`
 	NoWait         bool   `help:"Return before every shard has a leader."`
 }
 
@@ -45,7 +47,7 @@ func (c streamCreateCommand) Run(ctx context.Context, s *session) error {
 	defer cl.Close()
 	stream, existed, err := cl.CreateStream(ctx, c.Name, settings, !c.NoWait)
 	if err != nil {
-		return err
+		return inFlags(err)
 	}
 	if existed {
 		s.warn("stream %s exists already with these settings", c.Name)
@@ -53,10 +55,42 @@ func (c streamCreateCommand) Run(ctx context.Context, s *session) error {
 	return printStream(s.out, stream, c.json())
 }
 
+// Limits of --retention. A retention of nothing has to be refused here: to the
+// cluster it means the default.
+const (
+	retentionMin = configs.Duration(time.Hour)
+	retentionMax = configs.Duration(365 * 24 * time.Hour)
+)
+
+// inFlags makes the cluster's refusal of a setting name the flag that set it.
+func inFlags(err error) error {
+	var known *client.Error
+	if !errors.As(err, &known) {
+		return err
+	}
+	flag := map[string]string{
+		"name": "NAME", "shards": "--shards", "replicas": "--replicas", "retention_ms": "--retention", "retention_seconds": "--retention",
+		"retention_bytes": "--retention-bytes", "max_record_bytes": "--max-record-bytes",
+	}[known.Field]
+	if flag == "" {
+		return err
+	}
+	renamed := *known
+	if rest, ok := strings.CutPrefix(known.Message, known.Field+" "); ok {
+		renamed.Message = flag + " " + rest
+	} else {
+		renamed.Message = flag + ": " + known.Message
+	}
+	return &renamed
+}
+
 func (c streamCreateCommand) settings() (*levadav1.StreamSettings, error) {
 	retention, err := configs.ParseDuration(c.Retention)
 	if err != nil {
 		return nil, usagef("--retention: %w", err)
+	}
+	if retention < retentionMin || retention > retentionMax {
+		return nil, usagef("--retention: %s is outside its limits, %s to %s", retention, retentionMin, retentionMax)
 	}
 	kept, err := configs.ParseByteSize(c.RetentionBytes)
 	if err != nil {
@@ -66,8 +100,8 @@ func (c streamCreateCommand) settings() (*levadav1.StreamSettings, error) {
 	if err != nil {
 		return nil, usagef("--max-record-bytes: %w", err)
 	}
-	if largest > 10*configs.MiB {
-		return nil, usagef("--max-record-bytes: %s is above the limit, 10MiB", largest)
+	if largest < 1 || largest > 10*configs.MiB {
+		return nil, usagef("--max-record-bytes: %s is outside its limits, 1B to 10MiB", largest)
 	}
 	if c.Shards == 0 {
 		return nil, usagef("--shards: must be at least 1")
@@ -129,18 +163,29 @@ func (c streamDeleteCommand) Run(ctx context.Context, s *session) error {
 		return err
 	}
 	defer cl.Close()
+	v := deletedView{Deleted: c.Name, Existed: true}
 	err = cl.DeleteStream(ctx, c.Name)
-	if client.IsNotFound(err) && c.IfExists {
-		return nil
-	}
-	if err != nil {
+	switch {
+	case client.IsNotFound(err) && c.IfExists:
+		v = deletedView{}
+	case err != nil:
 		return err
 	}
-	if c.json() {
-		return printJSON(s.out, map[string]string{"deleted": c.Name})
+	switch {
+	case c.json():
+		return printJSON(s.out, v)
+	case !v.Existed:
+		s.warn("stream %s does not exist", c.Name)
+		return nil
 	}
 	_, err = fmt.Fprintf(s.out, "deleted %s\n", c.Name)
 	return err
+}
+
+// deletedView is the outcome of delete in JSON.
+type deletedView struct {
+	Deleted string `json:"deleted"` // name of the stream, empty if there was none
+	Existed bool   `json:"existed"`
 }
 
 // streamView is a stream in JSON.
