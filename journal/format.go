@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 
+	"github.com/levada-stream/levada/internal/crc32c"
 	"github.com/levada-stream/levada/internal/vfs"
 )
 
@@ -190,8 +191,9 @@ func (k recordKind) isEntry() bool { return k == kindEntry || k == kindRelocated
 
 func entrySize(e *Entry) int { return recordHeaderSize + len(e.Extensions) + len(e.Data) }
 
-// encodeEntryHeader writes all of an entry's record but extensions and data.
-func encodeEntryHeader(b []byte, kind recordKind, group uint64, e *Entry) {
+// encodeEntryHeader writes the header of an entry's record. b goes on with the
+// extensions; data is the CRC of the entry's data.
+func encodeEntryHeader(b []byte, kind recordKind, group uint64, e *Entry, data uint32) {
 	clear(b[:8])
 	b[4], b[5] = byte(kind), e.Type
 	binary.LittleEndian.PutUint32(b[8:], uint32(len(e.Data)))
@@ -200,9 +202,7 @@ func encodeEntryHeader(b []byte, kind recordKind, group uint64, e *Entry) {
 	binary.LittleEndian.PutUint64(b[24:], e.Index)
 	binary.LittleEndian.PutUint64(b[32:], e.Term)
 	binary.LittleEndian.PutUint64(b[40:], uint64(e.AppendedAt))
-	crc := crcOf(0, b[4:recordHeaderSize])
-	crc = crcOf(crcOf(crc, e.Extensions), e.Data)
-	binary.LittleEndian.PutUint32(b, crc)
+	binary.LittleEndian.PutUint32(b, crc32c.Join(crcOf(0, b[4:]), data, len(e.Data)))
 }
 
 // encodeControl writes a record of a kind that is no entry.

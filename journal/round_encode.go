@@ -1,6 +1,9 @@
 package journal
 
-import "github.com/levada-stream/levada/internal/vfs"
+import (
+	"github.com/levada-stream/levada/internal/crc32c"
+	"github.com/levada-stream/levada/internal/vfs"
+)
 
 const (
 	// gatherMin is the size from which an entry's data is written from where it is, if the file allows:
@@ -54,8 +57,9 @@ func (e *roundEncoder) entry(kind recordKind, group uint64, entry *Entry) int {
 	at := e.length
 	head := e.grow(recordHeaderSize + len(entry.Extensions))
 	copy(head[recordHeaderSize:], entry.Extensions)
-	encodeEntryHeader(head, kind, group, entry)
-	e.crc = crcOf(e.crc, head)
+	data := crcOf(0, entry.Data) // read once, for the record and for the round
+	encodeEntryHeader(head, kind, group, entry, data)
+	e.crc = crc32c.Join(crcOf(e.crc, head), data, len(entry.Data))
 	e.records++
 	if e.gather && len(entry.Data) >= gatherMin {
 		e.cut()
@@ -64,7 +68,6 @@ func (e *roundEncoder) entry(kind recordKind, group uint64, entry *Entry) int {
 	} else {
 		copy(e.grow(len(entry.Data)), entry.Data)
 	}
-	e.crc = crcOf(e.crc, entry.Data)
 	return at
 }
 

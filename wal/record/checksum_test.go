@@ -3,25 +3,8 @@ package record
 import (
 	"bytes"
 	"hash/crc32"
-	"math/rand/v2"
 	"testing"
 )
-
-func TestJoin(t *testing.T) {
-	rng := rand.New(rand.NewPCG(3, 4))
-	data := make([]byte, 3<<20)
-	for i := range data {
-		data[i] = byte(rng.Uint32())
-	}
-	for range 300 {
-		whole := data[:rng.IntN(1<<rng.IntN(22)+1)]
-		at := rng.IntN(len(whole) + 1)
-		a, b := crc32.Checksum(whole[:at], castagnoli), crc32.Checksum(whole[at:], castagnoli)
-		if got, want := join(a, b, len(whole)-at), crc32.Checksum(whole, castagnoli); got != want {
-			t.Fatalf("%d bytes cut at %d: %#x, want %#x", len(whole), at, got, want)
-		}
-	}
-}
 
 func TestPayloadChecksum(t *testing.T) {
 	var batches [][]byte
