@@ -32,7 +32,7 @@ type ProducerOptions struct {
 	// MaxBytesInFlight bounds the bytes of records without result, all shards
 	// together; Put waits while it is reached. 0 = 64 MiB. Buffers that grow take up to twice as much.
 	MaxBytesInFlight int64
-	// InFlightPerShard is the number of batches on the way per shard. 0 = 8; at most 32.
+	// InFlightPerShard is the number of batches on the way per shard. 0 = 16; at most 32.
 	InFlightPerShard int
 	// RetryFor is how long a record is tried for, from the first attempt on, or
 	// waited with if there can be none. 0 = 2 min. While the shard makes
@@ -53,7 +53,7 @@ func (o ProducerOptions) withDefaults() (ProducerOptions, error) {
 	setDefault(&o.BatchBytes, 256<<10)
 	setDefault(&o.BatchRecords, 10_000)
 	setDefault(&o.MaxBytesInFlight, 64<<20)
-	setDefault(&o.InFlightPerShard, 8)
+	setDefault(&o.InFlightPerShard, 16)
 	setDefault(&o.RetryFor, 2*time.Minute)
 	setDefault(&o.AckTimeout, 3*time.Second)
 	for _, c := range []struct {

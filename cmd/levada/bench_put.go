@@ -26,7 +26,7 @@ type benchPutCommand struct {
 	Rate      float64       `help:"Records per second, all callers together; 0 is as fast as possible. Latency then counts from the moment when a record was due." default:"0"`
 	Keys      uint64        `help:"Number of different partition keys." default:"100000"`
 	Batch     string        `help:"Size at which a batch is sent." default:"256KiB"`
-	InFlight  int           `help:"Batches on their way per shard." default:"8"`
+	InFlight  int           `help:"Batches on their way per shard." default:"16"`
 	Linger    time.Duration `help:"How long a batch waits to fill while others are on their way." default:"1ms"`
 }
 

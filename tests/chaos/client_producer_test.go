@@ -50,7 +50,7 @@ type session struct {
 func (p *clientProducer) session(ctx context.Context, c *client.Client) {
 	producer, err := c.Producer(p.stream.name, client.ProducerOptions{
 		BatchBytes:       2<<10 + p.rng.IntN(128<<10),
-		InFlightPerShard: 1 + p.rng.IntN(8),
+		InFlightPerShard: 1 + p.rng.IntN(16),
 		MaxBytesInFlight: 4 << 20,
 	})
 	if err != nil {
