@@ -55,8 +55,14 @@ func LoadSource(name string, source []byte, lookup LookupEnv) (Config, error) {
 // Parse reads YAML over the defaults. It refuses unknown and repeated keys and
 // malformed values, showing the line; it neither applies the environment nor
 // validates.
-func Parse(source []byte) (Config, error) {
-	c := Defaults()
+func Parse(source []byte) (c Config, err error) {
+	// The library panics at some texts that are no configuration, a tag without a value among them.
+	defer func() {
+		if p := recover(); p != nil {
+			c, err = Config{}, fmt.Errorf("this cannot be read as YAML (%v); write it plainly, without tags, anchors and aliases", p)
+		}
+	}()
+	c = Defaults()
 	file, err := parser.ParseBytes(source, 0)
 	if err != nil {
 		return Config{}, pointed(err)

@@ -206,10 +206,18 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
+// TestLibraryPanics: texts at which the YAML library panics are refused like others.
+func TestLibraryPanics(t *testing.T) {
+	if _, err := Parse([]byte("node: {name: a}\nseeds: !tag ")); err == nil || !strings.Contains(err.Error(), "cannot be read as YAML") {
+		t.Errorf("a tag without a value is refused with %v", err)
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add(RenderYAML(Defaults()))
 	f.Add([]byte("node: {name: a}\nseeds: [a:1]\n"))
 	f.Add([]byte("storage:\n  segment_bytes: 9999999999TiB\n"))
+	f.Add([]byte("100A: {0008: A}\nseeds: !0000 "))
 	f.Fuzz(func(t *testing.T, source []byte) {
 		c, err := Parse(source)
 		if err != nil || c.Validate() != nil {

@@ -61,7 +61,9 @@ func (n *Node) diskDuty(ctx context.Context) {
 			continue
 		}
 		if to := heir(n.nodeID, sh.group, membersIn(sh.raft), hints); to != "" {
-			n.handOverGroup(sh.raft, to)
+			if err := n.handOverGroup(sh.raft, to); err != nil {
+				n.log.Warn("cannot hand over a shard while the disk is full", "group", sh.group, "error", err)
+			}
 		}
 	}
 }

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"fmt"
 	"sync"
 
 	"github.com/levada-stream/levada/meta"
@@ -28,38 +29,63 @@ func heir(self string, group uint64, members []meta.Member, hints meta.Hints) st
 }
 
 // handOver gives every group that this node leads to another node before the
-// node stops, so that writers need not wait until the others notice. It begins
-// none after limits.shutdown_timeout, and each takes raft.election at most;
-// what is not handed over gets a new leader as if the node had died.
+// node stops, so that writers need not wait until the others notice. It takes
+// limits.shutdown_timeout at most; what is not handed over by then gets a new
+// leader as if the node had died.
 func (n *Node) handOver() {
 	ctx, cancel := context.WithTimeout(context.Background(), n.cfg.Limits.ShutdownTimeout.Std())
 	defer cancel()
+	done := make(chan struct{})
+	// Not waited for beyond the timeout: a group that stands still, for its disk perhaps, answers only
+	// when the host closes.
+	go func() {
+		defer close(done)
+		n.handOverAll(ctx)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		n.log.Warn("limits.shutdown_timeout is over; the others elect leaders for what this node still leads")
+	}
+}
+
+func (n *Node) handOverAll(ctx context.Context) {
 	hints := n.hints()
 	var handed sync.WaitGroup
+	defer handed.Wait()
 	places := make(chan struct{}, handOversMax)
 	for _, g := range n.host.Groups() {
 		if !g.IsLeader() {
 			continue
 		}
-		if ctx.Err() != nil {
-			n.log.Warn("limits.shutdown_timeout is over; the others elect leaders for what this node still leads")
-			break
-		}
 		to := heir(n.nodeID, g.ID(), membersIn(g), hints)
 		if to == "" {
 			continue
 		}
-		places <- struct{}{} // one is given back within raft.election
+		select {
+		case places <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
 		handed.Go(func() {
 			defer func() { <-places }()
-			n.handOverGroup(g, to)
+			err := n.handOverGroup(g, to)
+			// The one that was asked may be behind, or its replica may have failed: the library knows who is best.
+			if err != nil && ctx.Err() == nil && g.IsLeader() {
+				err = n.handOverGroup(g, "")
+			}
+			if err != nil && g.IsLeader() {
+				n.log.Warn("cannot hand over a group", "group", g.ID(), "error", err)
+			}
 		})
 	}
-	handed.Wait()
 }
 
-func (n *Node) handOverGroup(g *raftfsm.Group, to string) {
+// handOverGroup gives one group to a node, to the most advanced one for "". It
+// takes up to twice raft.election, for which the group takes no proposals.
+func (n *Node) handOverGroup(g *raftfsm.Group, to string) error {
 	if err := g.TransferLeadership(to); err != nil && g.IsLeader() {
-		n.log.Warn("cannot hand over a group", "group", g.ID(), "to", to, "error", err)
+		return fmt.Errorf("to %q: %w", to, err)
 	}
+	return nil
 }

@@ -167,11 +167,10 @@ func (n *Node) run(ctx context.Context, ready func(Info)) (err error) {
 	n.joinedAt.Store(n.metaStore.State().Version())
 	n.joined.Store(true)
 	n.planDuty(ctx) // now the control state may be believed
-	if err := n.awaitReady(ctx); err != nil {
-		return n.reason(ctx, err)
+	if n.awaitReady(ctx) == nil {
+		ready(n.info())
+		<-ctx.Done()
 	}
-	ready(n.info())
-	<-ctx.Done()
 	if n.failure() == nil {
 		n.handOver()
 	}

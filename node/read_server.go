@@ -284,7 +284,7 @@ func (r *reader) page(ctx context.Context, wait bool, most time.Duration) (*pb.R
 		if r.next > b.First {
 			skip = r.next - b.First
 		}
-		resp.Blocks[i] = &pb.Block{FirstOrdinal: b.First, Count: b.Count, TimeMs: b.Time, Payload: joined(b.Payload), Skip: uint32(skip)}
+		resp.Blocks[i] = &pb.Block{FirstOrdinal: b.First, Count: b.Count, TimeMs: b.Time, Payload: bytes.Join(b.Payload, nil), Skip: uint32(skip)}
 		r.next, last = b.First+uint64(b.Count), b.Time
 	}
 	resp.NextOrdinal = r.next
@@ -296,19 +296,6 @@ func (r *reader) page(ctx context.Context, wait bool, most time.Duration) (*pb.R
 		resp.EndOfShard, resp.Children = true, r.meta.Children
 	}
 	return resp, nil
-}
-
-// aliasMin is the length from which a block is sent from where it lies. A
-// shorter one would keep the memory it was read with, a megabyte perhaps, for as
-// long as its reader takes, and is copied.
-const aliasMin = 64 << 10
-
-// joined returns the parts of a block as one. Blocks never change.
-func joined(parts [][]byte) []byte {
-	if len(parts) == 1 && len(parts[0]) >= aliasMin {
-		return parts[0]
-	}
-	return bytes.Join(parts, nil)
 }
 
 // readError gives the log's errors their kind.

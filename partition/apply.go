@@ -60,7 +60,7 @@ func (r *Replica) applyEntry(e *Entry) (any, error) {
 	}
 	o := r.state.Apply(cmd)
 	if o.Count > 0 {
-		b := wal.Block{First: o.First, Count: o.Count, Time: o.Time, Index: e.Index, Payload: o.Payload, Checksum: o.Checksum}
+		b := wal.Block{First: o.First, Count: o.Count, Time: o.Time, Index: e.Index, Payload: o.Payload}
 		if _, err := r.log.Append(b); err != nil {
 			return nil, err
 		}

@@ -51,11 +51,10 @@ type Outcome struct {
 	// Payload holds the batches to store as one block, back to back: Count
 	// records in all, the first at ordinal First, all with Time. Empty when
 	// nothing is to be stored.
-	Payload  [][]byte
-	Checksum uint32 // CRC32C of the payload, by what the batches carry
-	First    uint64
-	Count    uint32
-	Time     int64
+	Payload [][]byte
+	First   uint64
+	Count   uint32
+	Time    int64
 	// Trimmed says that the trim point moved.
 	Trimmed bool
 	// Duplicates and Rejected count records, for metrics.

@@ -76,7 +76,6 @@ func (s *State) Apply(c Command) Outcome {
 		for i, b := range c.Batches {
 			s.appendBatch(b, &o, &o.Results[i])
 		}
-		o.Checksum = record.PayloadChecksum(o.Payload)
 		if c.joined != nil && o.whole == len(c.Batches) {
 			o.Payload = [][]byte{c.joined} // the usual case, in one piece
 		}

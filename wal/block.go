@@ -39,10 +39,6 @@ type Block struct {
 	// Payload is the encoded batches, back to back; a block that comes from
 	// disk has them in one slice. Not to be changed, by either side.
 	Payload [][]byte
-	// Checksum is the CRC32C of the payload, if it is known to who appends; Append
-	// computes it for 0. Handed on from who encoded the batches, it also covers
-	// what became of them in memory since.
-	Checksum uint32
 }
 
 // End returns the ordinal after the block's last record.
@@ -75,7 +71,7 @@ func (h *blockHeader) position() Position {
 }
 
 func (h *blockHeader) block(payload ...[]byte) Block {
-	return Block{First: h.first, Count: h.count, Time: h.time, Index: h.index, Chain: h.chain, Payload: payload, Checksum: h.crc}
+	return Block{First: h.first, Count: h.count, Time: h.time, Index: h.index, Chain: h.chain, Payload: payload}
 }
 
 func (h *blockHeader) encode(b []byte) {
@@ -167,11 +163,9 @@ func newBlockHeader(b *Block) (blockHeader, error) {
 	if n == 0 || n > maxPayloadBytes || b.Count == 0 || b.End() < b.First {
 		return h, fmt.Errorf("%w: %d bytes, %d records from %d", ErrOrder, n, b.Count, b.First)
 	}
-	h.length, h.crc = uint32(n), b.Checksum
-	if h.crc == 0 {
-		for _, p := range b.Payload {
-			h.crc = crc32.Update(h.crc, castagnoli, p)
-		}
+	h.length = uint32(n)
+	for _, p := range b.Payload {
+		h.crc = crc32.Update(h.crc, castagnoli, p)
 	}
 	return h, nil
 }

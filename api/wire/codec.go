@@ -30,7 +30,7 @@ func (c Codec) Marshal(v any) (mem.BufferSlice, error) {
 			return marshalAppend(m)
 		}
 	case *pb.ReadResponse:
-		if payloadLen(m) >= passMin {
+		if passes(m) {
 			return marshalRead(m)
 		}
 	}

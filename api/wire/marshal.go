@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"slices"
+
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
@@ -30,10 +32,22 @@ func marshalAppend(m *pb.AppendRequest) (mem.BufferSlice, error) {
 	return mem.BufferSlice{mem.SliceBuffer(head), mem.SliceBuffer(m.GetBatch())}, nil
 }
 
-func payloadLen(m *pb.ReadResponse) int {
+// passes reports whether a page has a payload that is worth passing on by itself.
+func passes(m *pb.ReadResponse) bool {
+	return slices.ContainsFunc(m.GetBlocks(), func(b *pb.Block) bool { return len(b.GetPayload()) >= passMin })
+}
+
+// blockHeadMax bounds the encoding of a block without payload and unknown fields.
+const blockHeadMax = 64
+
+// flatLen estimates how much of a page is not passed on.
+func flatLen(m *pb.ReadResponse) int {
 	n := 0
 	for _, b := range m.GetBlocks() {
-		n += len(b.GetPayload())
+		n += blockHeadMax
+		if len(b.GetPayload()) < passMin {
+			n += len(b.GetPayload())
+		}
 	}
 	return n
 }
@@ -51,6 +65,7 @@ func marshalRead(m *pb.ReadResponse) (mem.BufferSlice, error) {
 		return nil, err
 	}
 	var out mem.BufferSlice
+	flat = slices.Grow(flat, flatLen(m))
 	for _, b := range m.GetBlocks() {
 		lead := pb.Block{FirstOrdinal: b.GetFirstOrdinal(), Count: b.GetCount(), TimeMs: b.GetTimeMs(), Skip: b.GetSkip()}
 		lead.ProtoReflect().SetUnknown(b.ProtoReflect().GetUnknown())
@@ -68,7 +83,7 @@ func marshalRead(m *pb.ReadResponse) (mem.BufferSlice, error) {
 			continue
 		}
 		out = append(out, mem.SliceBuffer(flat), mem.SliceBuffer(payload))
-		flat = nil
+		flat = flat[len(flat):] // what was cut off is not written again
 	}
 	if len(flat) > 0 {
 		out = append(out, mem.SliceBuffer(flat))

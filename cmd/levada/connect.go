@@ -116,8 +116,16 @@ func (t target) connect(ctx context.Context, s *session) (*client.Client, error)
 	list := strings.Join(endpoints, ",")
 	var tried attempts
 	opts = append(opts, client.WithGRPC(grpc.WithChainUnaryInterceptor(tried.intercept)))
-	notice := time.AfterFunc(silence, func() { s.warn("still trying %s: %s", list, tried.reason()) })
-	defer notice.Stop()
+	said := make(chan struct{})
+	notice := time.AfterFunc(silence, func() {
+		defer close(said)
+		s.warn("still trying %s: %s", list, tried.reason())
+	})
+	defer func() {
+		if !notice.Stop() {
+			<-said
+		}
+	}()
 	c, err := client.Dial(ctx, endpoints, opts...)
 	switch {
 	case err != nil && ctx.Err() != nil:
