@@ -176,7 +176,7 @@ func (c *levadaCluster) busiest(ctx context.Context, stream string) (*levadaNode
 	return best, byNode[best.grpc], nil
 }
 
-func (c *levadaCluster) writer(ctx context.Context, shards int) (writer, error) {
+func (c *levadaCluster) writer(ctx context.Context, shards, size int) (writer, error) {
 	if err := c.createStream(ctx, shards); err != nil {
 		return nil, fmt.Errorf("create %d shards: %w", shards, err)
 	}
@@ -184,12 +184,12 @@ func (c *levadaCluster) writer(ctx context.Context, shards int) (writer, error) 
 	if err != nil {
 		return nil, err
 	}
-	return &levadaWriter{c: c, producer: p, data: payload()}, nil
+	return &levadaWriter{c: c, producer: p, data: payload(size)}, nil
 }
 
 // payload is what every record carries: noise, so that nothing can compress it.
-func payload() []byte {
-	data := make([]byte, recordBytes)
+func payload(size int) []byte {
+	data := make([]byte, size)
 	random := rand.NewChaCha8([32]byte{1})
 	_, _ = random.Read(data) // never fails
 	return data
@@ -201,6 +201,8 @@ type levadaWriter struct {
 	producer *client.Producer
 	data     []byte
 }
+
+func (w *levadaWriter) size() int { return len(w.data) }
 
 func (w *levadaWriter) flood(ctx context.Context, acked *atomic.Int64) error {
 	var (
@@ -249,4 +251,18 @@ func (w *levadaWriter) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	_ = w.producer.Close(ctx) // nothing is outstanding
+}
+
+func (c *levadaCluster) readers(shards int) []reader {
+	return []reader{{"one stream reader with its defaults", func(ctx context.Context, count int64, got *atomic.Int64) error {
+		r := c.client.ReadStream(ctx, streamName(shards), client.ReadOptions{From: client.TrimHorizon(), Follow: true})
+		defer r.Close()
+		for range count {
+			if _, err := r.Next(ctx); err != nil {
+				return err
+			}
+			got.Add(1)
+		}
+		return nil
+	}}}
 }

@@ -32,6 +32,7 @@ type options struct {
 	tune     time.Duration
 	prewarm  int64
 	shards   string
+	readMiB  int64
 
 	idleShards string
 	settle     time.Duration
@@ -42,9 +43,14 @@ type options struct {
 	killPace   time.Duration
 }
 
+var (
+	p1 = appending{"p1", recordBytes}
+	p2 = appending{"p2", 64 << 10}
+)
+
 // rows are the measurements, by the name that asks for them.
 var rows = map[string]func(context.Context, *bench) error{
-	"p1": throughputRow, "p3": latencyRow, "p9": idleRow, "p13": failoverRow,
+	"p1": p1.row, "p2": p2.row, "p3": latencyRow, "p5": readRow, "p9": idleRow, "p13": failoverRow,
 }
 
 func parseOptions(arguments []string) (options, error) {
@@ -57,12 +63,13 @@ func parseOptions(arguments []string) (options, error) {
 	f.IntVar(&o.basePort, "base-port", 31000, "first of 30 ports")
 	f.IntVar(&o.callers, "callers", 2, "goroutines that put records into Levada's producer (p1)")
 	f.BoolVar(&o.peers, "peers", true, "measure the peers too")
-	f.IntVar(&o.runs, "runs", 5, "runs per system (p1, p3)")
-	f.DurationVar(&o.duration, "duration", 3*time.Second, "measured part of a run (p1, p3)")
-	f.DurationVar(&o.warmup, "warmup", 1500*time.Millisecond, "part of a run before that (p1, p3)")
-	f.DurationVar(&o.tune, "tune", time.Second, "how long each setting of a peer is tried (p1)")
+	f.IntVar(&o.runs, "runs", 5, "runs per system (p1, p2, p3, p5)")
+	f.DurationVar(&o.duration, "duration", 3*time.Second, "measured part of a run (p1, p2, p3)")
+	f.DurationVar(&o.warmup, "warmup", 1500*time.Millisecond, "part of a run before that (p1, p2, p3)")
+	f.DurationVar(&o.tune, "tune", time.Second, "how long each setting of a peer is tried (p1, p2)")
 	f.Int64Var(&o.prewarm, "prewarm", 1280, "MiB that each new Levada cluster takes before p1 measures, so that its journal's files are in their second round; 0 measures a new cluster")
-	f.StringVar(&o.shards, "shards", "1,16", "numbers of shards (p1)")
+	f.StringVar(&o.shards, "shards", "1,16", "numbers of shards (p1, p2)")
+	f.Int64Var(&o.readMiB, "read", 1024, "MiB that are written and then read (p5)")
 	f.StringVar(&o.idleShards, "idle-shards", "100,1000", "numbers of idle shards (p9)")
 	f.DurationVar(&o.settle, "settle", 15*time.Second, "wait before idling counts (p9)")
 	f.DurationVar(&o.idle, "idle", 30*time.Second, "how long idling is measured (p9)")
@@ -70,7 +77,7 @@ func parseOptions(arguments []string) (options, error) {
 	f.IntVar(&o.killShards, "kill-shards", 12, "shards, with one writer each (p13)")
 	f.DurationVar(&o.killPace, "kill-pace", 5*time.Millisecond, "pause between two records of a writer (p13)")
 	f.Usage = func() {
-		fmt.Fprintln(f.Output(), "usage: go run . [flags] p1 | p3 | p9 | p13 …")
+		fmt.Fprintln(f.Output(), "usage: go run . [flags] p1 | p2 | p3 | p5 | p9 | p13 …")
 		f.PrintDefaults()
 	}
 	if err := f.Parse(arguments); err != nil {
@@ -156,7 +163,7 @@ func (b *bench) build(ctx context.Context) error {
 		return err
 	}
 	b.levada = absolute
-	if b.options.peers && slices.ContainsFunc(b.options.rows, func(r string) bool { return r == "p1" || r == "p3" }) {
+	if b.options.peers && slices.ContainsFunc(b.options.rows, func(r string) bool { return r == "p1" || r == "p2" || r == "p3" || r == "p5" }) {
 		b.nats = filepath.Join(b.dir, "bin", "nats-server")
 		if err := build(ctx, ".", b.nats, "github.com/nats-io/nats-server/v2"); err != nil {
 			return err

@@ -33,8 +33,19 @@ func (m natsMode) String() string {
 	return fmt.Sprintf("%s, %d connection(s) per stream, %d messages %s", m.kind, m.publishers, m.pending, unit)
 }
 
-// natsModes are those tried for a number of streams; the best is kept.
-func natsModes(shards int) []natsMode {
+// natsModes are those tried for a number of streams and a size of records; the
+// best is kept. The client's buffers and the server's are bytes: of large records fewer are on their way.
+func natsModes(shards, size int) []natsMode {
+	modes := natsModesSmall(shards)
+	for i := range modes {
+		if size > 8*recordBytes {
+			modes[i].pending = max(8, modes[i].pending/16)
+		}
+	}
+	return modes
+}
+
+func natsModesSmall(shards int) []natsMode {
 	if shards == 1 {
 		return []natsMode{
 			{"async", 1, 512},
@@ -80,6 +91,7 @@ type natsCluster struct {
 	modes   map[int]natsMode // by number of streams
 	servers []*process
 	urls    map[string]string // by server name
+	leader  string            // of the stream that was created last
 }
 
 func (c *natsCluster) processes() []*process { return c.servers }
@@ -142,7 +154,7 @@ func ready(ctx context.Context, url string) error {
 	return err
 }
 
-func (c *natsCluster) writer(ctx context.Context, shards int) (writer, error) {
+func (c *natsCluster) writer(ctx context.Context, shards, size int) (writer, error) {
 	nc, err := natsclient.Connect(c.urls["n1"])
 	if err != nil {
 		return nil, err
@@ -152,14 +164,15 @@ func (c *natsCluster) writer(ctx context.Context, shards int) (writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &natsWriter{mode: c.modes[shards], data: payload()}
+	w := &natsWriter{mode: c.modes[shards], data: payload(size)}
 	for i := range shards {
 		subject := fmt.Sprintf("bench.%d.%d", shards, i)
-		leader, err := createNATSStream(ctx, js, fmt.Sprintf("BENCH-%d-%d", shards, i), subject)
+		leader, err := createNATSStream(ctx, js, natsStream(shards, i), subject)
 		if err != nil {
 			w.close()
 			return nil, err
 		}
+		c.leader = leader
 		// Connections go to the stream's leader: that saves NATS a hop.
 		if err := w.connect(c.urls[leader], subject); err != nil {
 			w.close()
@@ -169,6 +182,9 @@ func (c *natsCluster) writer(ctx context.Context, shards int) (writer, error) {
 	return w, nil
 }
 
+// natsStream names the i-th of so many streams.
+func natsStream(shards, i int) string { return fmt.Sprintf("BENCH-%d-%d", shards, i) }
+
 // createNATSStream creates a stream and returns the name of its leader once all replicas follow.
 func createNATSStream(ctx context.Context, js jetstream.JetStream, name, subject string) (string, error) {
 	leader := ""
@@ -177,7 +193,7 @@ func createNATSStream(ctx context.Context, js jetstream.JetStream, name, subject
 		defer cancel()
 		s, err := js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
 			Name: name, Subjects: []string{subject}, Storage: jetstream.FileStorage, Replicas: nodes,
-			AllowAtomicPublish: true, AllowBatchPublish: true,
+			AllowAtomicPublish: true, AllowBatchPublish: true, AllowDirect: true,
 		})
 		if err != nil {
 			return err
@@ -244,6 +260,8 @@ func (w *natsWriter) connect(url, subject string) error {
 	}
 	return nil
 }
+
+func (w *natsWriter) size() int { return len(w.data) }
 
 func (w *natsWriter) flood(ctx context.Context, acked *atomic.Int64) error {
 	var running sync.WaitGroup

@@ -22,7 +22,7 @@ func (b *bench) profileLevada(ctx context.Context, shards int) error {
 	}
 	return b.with(ctx, levadaSystem(), func(ctx context.Context, c cluster) (err error) {
 		l := c.(*levadaCluster) // what levadaSystem starts
-		w, err := c.writer(ctx, shards)
+		w, err := c.writer(ctx, shards, recordBytes)
 		if err != nil {
 			return err
 		}
@@ -43,7 +43,7 @@ func (b *bench) profileLevada(ctx context.Context, shards int) error {
 			stop()
 			err = errors.Join(err, <-ended)
 		}()
-		if err := (warmup{b.options.warmup, b.options.prewarm << 20}).run(ctx, &acked); err != nil {
+		if err := (warmup{b.options.warmup, b.options.prewarm << 20}).run(ctx, w, &acked); err != nil {
 			return err
 		}
 		return b.collect(ctx, leader, follower, shards)

@@ -17,8 +17,9 @@ type report struct {
 	Arguments  []string         `json:"arguments"`
 	Levada     string           `json:"levada"`
 	NATS       string           `json:"nats,omitempty"`
-	Throughput []throughput     `json:"p1,omitempty"`
-	Tuning     []tuned          `json:"p1_tuning,omitempty"`
+	Throughput []throughput     `json:"throughput,omitempty"` // p1 and p2
+	Tuning     []tuned          `json:"tuning,omitempty"`
+	Reading    []reading        `json:"p5,omitempty"`
 	Latency    []latency        `json:"p3,omitempty"`
 	Idle       []idle           `json:"p9,omitempty"`
 	Failover   *failoverSummary `json:"p13,omitempty"`
@@ -37,8 +38,13 @@ func (r *report) print(w io.Writer) {
 	m := r.Machine
 	fmt.Fprintf(w, "%s · %s, %d cores, %d MiB · Linux %s · %s · %s · load average before %s\n", m.Time, m.CPU, m.Cores, m.MemoryMiB, m.Kernel, m.FileSystem, m.Go, m.LoadBefore)
 	fmt.Fprintf(w, "Levada: %s · NATS: %s · arguments: %s\n", r.Levada, r.NATS, strings.Join(r.Arguments, " "))
-	if len(r.Throughput) > 0 {
-		r.printThroughput(w)
+	for _, a := range []appending{p1, p2} {
+		if all := slices.DeleteFunc(slices.Clone(r.Throughput), func(t throughput) bool { return t.Row != a.name }); len(all) > 0 {
+			a.print(w, all)
+		}
+	}
+	if len(r.Reading) > 0 {
+		r.printReading(w)
 	}
 	if len(r.Latency) > 0 {
 		r.printLatency(w)

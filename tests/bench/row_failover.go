@@ -173,7 +173,7 @@ func (w *shardWriter) run(ctx context.Context, c *client.Client, stream string) 
 		defer cancel()
 		_ = producer.Close(closing) // what is outstanding now was not to be measured
 	}()
-	data := payload()[:killBytes]
+	data := payload(killBytes)
 	for ctx.Err() == nil {
 		put := time.Now()
 		pending, err := producer.Put(ctx, client.Record{PartitionKey: "k", Data: data})

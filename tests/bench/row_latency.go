@@ -44,7 +44,7 @@ func latencyRow(ctx context.Context, b *bench) error {
 }
 
 func (b *bench) latencyRun(ctx context.Context, s system, c cluster, run int) error {
-	w, err := c.writer(ctx, 1)
+	w, err := c.writer(ctx, 1, recordBytes)
 	if err != nil {
 		return err
 	}

@@ -7,12 +7,14 @@ import (
 	"io"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 )
 
-// throughput is the outcome of one run of P1.
+// throughput is the outcome of one run of P1 or P2.
 type throughput struct {
+	Row       string  `json:"row"`
 	System    string  `json:"system"`
 	Settings  string  `json:"settings"`
 	Shards    int     `json:"shards"`
@@ -29,6 +31,7 @@ type throughput struct {
 
 // tuned is how fast a peer was with one setting.
 type tuned struct {
+	Row    string  `json:"row"`
 	System string  `json:"system"`
 	Shards int     `json:"shards"`
 	Mode   string  `json:"mode"`
@@ -40,8 +43,13 @@ type tuned struct {
 // prewarmMax bounds how long the volume before the first run may take.
 const prewarmMax = time.Minute
 
-// throughputRow is P1: append 1 KiB records, batched by the client.
-func throughputRow(ctx context.Context, b *bench) error {
+// appending is P1 or P2: append records of one size, batched by the client.
+type appending struct {
+	name string
+	size int
+}
+
+func (a appending) row(ctx context.Context, b *bench) error {
 	shardCounts, err := counts(b.options.shards)
 	if err != nil {
 		return err
@@ -51,7 +59,7 @@ func throughputRow(ctx context.Context, b *bench) error {
 		for _, peer := range []struct{ name, sync string }{{"nats-always", "always"}, {"nats-default", ""}} {
 			modes := map[int]natsMode{}
 			for _, shards := range shardCounts {
-				if modes[shards], err = b.tuneNATS(ctx, peer.name, peer.sync, shards); err != nil {
+				if modes[shards], err = a.tuneNATS(ctx, b, peer.name, peer.sync, shards); err != nil {
 					return err
 				}
 			}
@@ -60,13 +68,13 @@ func throughputRow(ctx context.Context, b *bench) error {
 	}
 	for run := range b.options.runs {
 		for _, s := range systems {
-			err := b.with(ctx, s, func(ctx context.Context, c cluster) error { return b.throughputRun(ctx, s, c, shardCounts, run+1) })
+			err := b.with(ctx, s, func(ctx context.Context, c cluster) error { return a.once(ctx, b, s, c, shardCounts, run+1) })
 			if err != nil {
 				return fmt.Errorf("%s: %w", s.name, err)
 			}
 		}
 	}
-	if b.options.profiles != "" {
+	if b.options.profiles != "" && a.size == recordBytes {
 		for _, shards := range shardCounts {
 			if err := b.profileLevada(ctx, shards); err != nil {
 				return fmt.Errorf("profile with %d shards: %w", shards, err)
@@ -76,10 +84,10 @@ func throughputRow(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// throughputRun measures one system with each number of shards, on one cluster.
-func (b *bench) throughputRun(ctx context.Context, s system, c cluster, shardCounts []int, run int) error {
+// once measures one system with each number of shards, on one cluster.
+func (a appending) once(ctx context.Context, b *bench, s system, c cluster, shardCounts []int, run int) error {
 	for i, shards := range shardCounts {
-		w, err := c.writer(ctx, shards)
+		w, err := c.writer(ctx, shards, a.size)
 		if err != nil {
 			return err
 		}
@@ -93,9 +101,9 @@ func (b *bench) throughputRun(ctx context.Context, s system, c cluster, shardCou
 		if err != nil {
 			return fmt.Errorf("%d shards: %w", shards, err)
 		}
-		t.System, t.Settings, t.Shards, t.Run = s.name, s.settings(shards), shards, run
+		t.Row, t.System, t.Settings, t.Shards, t.Run = a.name, s.name, s.settings(shards), shards, run
 		b.report.Throughput = append(b.report.Throughput, t)
-		b.say("p1 run %d: %s, %d shards: %.1f MB/s", run, s.name, shards, t.MBps)
+		b.say("%s run %d: %s, %d shards: %.1f MB/s", a.name, run, s.name, shards, t.MBps)
 	}
 	return nil
 }
@@ -106,11 +114,11 @@ type warmup struct {
 	bytes    int64
 }
 
-func (w warmup) run(ctx context.Context, acked *atomic.Int64) error {
+func (w warmup) run(ctx context.Context, to writer, acked *atomic.Int64) error {
 	if err := pause(ctx, w.duration); err != nil {
 		return err
 	}
-	for end := time.Now().Add(prewarmMax); acked.Load()*recordBytes < w.bytes && time.Now().Before(end); {
+	for end := time.Now().Add(prewarmMax); acked.Load()*int64(to.size()) < w.bytes && time.Now().Before(end); {
 		if err := pause(ctx, pollEvery); err != nil {
 			return err
 		}
@@ -132,7 +140,7 @@ func flood(ctx context.Context, c cluster, w writer, before warmup, duration tim
 			err = floodErr
 		}
 	}()
-	if err := before.run(ctx, &acked); err != nil {
+	if err := before.run(ctx, w, &acked); err != nil {
 		return t, err
 	}
 	cpu0, err := cpuOf(c.processes())
@@ -152,7 +160,7 @@ func flood(ctx context.Context, c cluster, w writer, before warmup, duration tim
 		return t, err
 	}
 	t.Records, t.Seconds = last-first, elapsed.Seconds()
-	bytes := float64(t.Records) * recordBytes
+	bytes := float64(t.Records) * float64(w.size())
 	t.MBps = bytes / 1e6 / t.Seconds
 	t.CoresBusy = (cpu1 - cpu0 + own1 - own0).Seconds() / t.Seconds
 	if bytes > 0 {
@@ -163,18 +171,18 @@ func flood(ctx context.Context, c cluster, w writer, before warmup, duration tim
 }
 
 // tuneNATS tries each way to publish for a moment, all on one cluster, and returns the fastest.
-func (b *bench) tuneNATS(ctx context.Context, name, sync string, shards int) (natsMode, error) {
-	modes := natsModes(shards)
+func (a appending) tuneNATS(ctx context.Context, b *bench, name, sync string, shards int) (natsMode, error) {
+	modes := natsModes(shards, a.size)
 	outcomes := make([]tuned, len(modes))
 	err := b.with(ctx, natsSystem(name, sync, nil), func(ctx context.Context, c cluster) error {
 		for i, mode := range modes {
 			c.(*natsCluster).modes = map[int]natsMode{shards: mode} // what natsSystem starts
-			mbps, err := b.tryMode(ctx, c, shards)
-			outcomes[i] = tuned{System: name, Shards: shards, Mode: mode.String(), MBps: mbps}
+			mbps, err := a.tryMode(ctx, b, c, shards)
+			outcomes[i] = tuned{Row: a.name, System: name, Shards: shards, Mode: mode.String(), MBps: mbps}
 			if err != nil { // a setting that the server does not take: say so and try the others
 				outcomes[i].Error = err.Error()
 			}
-			b.say("p1 tuning: %s, %d shards, %s: %.1f MB/s %s", name, shards, mode, mbps, outcomes[i].Error)
+			b.say("%s tuning: %s, %d shards, %s: %.1f MB/s %s", a.name, name, shards, mode, mbps, outcomes[i].Error)
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
@@ -198,8 +206,8 @@ func (b *bench) tuneNATS(ctx context.Context, name, sync string, shards int) (na
 	return modes[best], nil
 }
 
-func (b *bench) tryMode(ctx context.Context, c cluster, shards int) (mbps float64, _ error) {
-	w, err := c.writer(ctx, shards)
+func (a appending) tryMode(ctx context.Context, b *bench, c cluster, shards int) (mbps float64, _ error) {
+	w, err := c.writer(ctx, shards, a.size)
 	if err != nil {
 		return 0, err
 	}
@@ -208,8 +216,8 @@ func (b *bench) tryMode(ctx context.Context, c cluster, shards int) (mbps float6
 	return t.MBps, err
 }
 
-func (r *report) printThroughput(w io.Writer) {
-	fmt.Fprintf(w, "\nP1: append %d-byte records, client batching; medians of the runs\n\n", recordBytes)
+func (a appending) print(w io.Writer, all []throughput) {
+	fmt.Fprintf(w, "\n%s: append %d-byte records, client batching; medians of the runs\n\n", strings.ToUpper(a.name), a.size)
 	rows := [][]string{{"shards", "system", "MB/s", "lowest–highest", "records/s", "Levada is", "CPU s/GB servers", "client", "cores busy", "peak MiB largest node", "all nodes"}}
 	type group struct {
 		shards int
@@ -217,7 +225,7 @@ func (r *report) printThroughput(w io.Writer) {
 	}
 	var order []group
 	runs := map[group][]throughput{}
-	for _, t := range r.Throughput {
+	for _, t := range all {
 		g := group{t.Shards, t.System}
 		if runs[g] == nil {
 			order = append(order, g)

@@ -15,7 +15,7 @@ import (
 
 const (
 	nodes       = 3
-	recordBytes = 1024 // of a record's data
+	recordBytes = 1024 // of a record's data, where a row does not say otherwise
 	startMax    = 60 * time.Second
 	pollEvery   = 50 * time.Millisecond
 )
@@ -37,19 +37,30 @@ type cluster interface {
 	// stop ends what this process runs for the cluster; not the servers.
 	stop()
 	// writer creates what n shards are in the system, 3 replicas each, and
-	// returns what writes to them.
-	writer(ctx context.Context, shards int) (writer, error)
+	// returns what writes records of so many bytes to them.
+	writer(ctx context.Context, shards, size int) (writer, error)
+	// readers returns the ways to read all of what writer created as n shards.
+	readers(shards int) []reader
 }
 
 // writer writes to the shards of a cluster.
 type writer interface {
-	// flood appends records of recordBytes to all shards as fast as the system
+	// size is the length of a record's data.
+	size() int
+	// flood appends records to all shards as fast as the system
 	// takes them, until ctx ends, and adds those acknowledged to acked. It returns when
 	// nothing is outstanding any more.
 	flood(ctx context.Context, acked *atomic.Int64) error
 	// one appends one record and returns when it is acknowledged.
 	one(ctx context.Context) error
 	close()
+}
+
+// reader is one way to read.
+type reader struct {
+	settings string
+	// read reads from the start on and adds the records that it has got to got, until these are count.
+	read func(ctx context.Context, count int64, got *atomic.Int64) error
 }
 
 // bench is what all measurements of a run share.

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+
+	natsclient "github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/synadia-io/orbit.go/jetstreamext"
+)
+
+// readers are NATS's ways to read a stream from the start, of one stream only.
+func (c *natsCluster) readers(shards int) []reader {
+	stream := natsStream(shards, 0)
+	var all []reader
+	for _, pending := range []int{500, 5000, 50_000} {
+		all = append(all,
+			reader{fmt.Sprintf("ordered consumer, %d messages buffered", pending), func(ctx context.Context, count int64, got *atomic.Int64) error {
+				return c.consume(ctx, stream, pending, true, count, got)
+			}},
+			reader{fmt.Sprintf("consumer without acknowledgements, %d messages buffered", pending), func(ctx context.Context, count int64, got *atomic.Int64) error {
+				return c.consume(ctx, stream, pending, false, count, got)
+			}})
+	}
+	return append(all, reader{"batches of 1000 by direct get", func(ctx context.Context, count int64, got *atomic.Int64) error {
+		return c.getBatches(ctx, stream, count, got)
+	}})
+}
+
+func (c *natsCluster) connect() (*natsclient.Conn, jetstream.JetStream, error) {
+	nc, err := natsclient.Connect(c.urls[c.leader])
+	if err != nil {
+		return nil, nil, err
+	}
+	js, err := jetstream.New(nc)
+	return nc, js, err
+}
+
+func (c *natsCluster) consume(ctx context.Context, stream string, pending int, ordered bool, count int64, got *atomic.Int64) error {
+	nc, js, err := c.connect()
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	var consumer jetstream.Consumer
+	if ordered {
+		consumer, err = js.OrderedConsumer(ctx, stream, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverAllPolicy})
+	} else {
+		consumer, err = js.CreateConsumer(ctx, stream, jetstream.ConsumerConfig{
+			DeliverPolicy: jetstream.DeliverAllPolicy, AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1,
+		})
+	}
+	if err != nil {
+		return err
+	}
+	done := make(chan struct{})
+	failed := make(chan error, 1)
+	consuming, err := consumer.Consume(func(jetstream.Msg) {
+		if got.Add(1) == count {
+			close(done)
+		}
+	}, jetstream.PullMaxMessages(pending), jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
+		select {
+		case failed <- err:
+		default:
+		}
+	}))
+	if err != nil {
+		return err
+	}
+	defer consuming.Stop()
+	select {
+	case <-done:
+		return nil
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (c *natsCluster) getBatches(ctx context.Context, stream string, count int64, got *atomic.Int64) error {
+	nc, js, err := c.connect()
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	for next := uint64(1); got.Load() < count; {
+		messages, err := jetstreamext.GetBatch(ctx, js, stream, int(min(1000, count-got.Load())), jetstreamext.GetBatchSeq(next))
+		if err != nil {
+			return err
+		}
+		for m, err := range messages {
+			if err != nil {
+				return err
+			}
+			next = m.Sequence + 1
+			got.Add(1)
+		}
+	}
+	return nil
+}
