@@ -44,13 +44,17 @@ func (c *natsCluster) consume(ctx context.Context, stream string, pending int, o
 	}
 	defer nc.Close()
 	var consumer jetstream.Consumer
-	if ordered {
-		consumer, err = js.OrderedConsumer(ctx, stream, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverAllPolicy})
-	} else {
-		consumer, err = js.CreateConsumer(ctx, stream, jetstream.ConsumerConfig{
-			DeliverPolicy: jetstream.DeliverAllPolicy, AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1,
-		})
-	}
+	// Right after much was written there may be nobody to create a consumer for a moment. It counts: whoever reads waits too.
+	err = await(ctx, startMax, func(ctx context.Context) (err error) {
+		if ordered {
+			consumer, err = js.OrderedConsumer(ctx, stream, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverAllPolicy})
+		} else {
+			consumer, err = js.CreateConsumer(ctx, stream, jetstream.ConsumerConfig{
+				DeliverPolicy: jetstream.DeliverAllPolicy, AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1,
+			})
+		}
+		return err
+	})
 	if err != nil {
 		return err
 	}
