@@ -170,7 +170,10 @@ func FuzzDecodeSnapshot(f *testing.F) {
 		if got := EncodeSnapshot(id, p, s); string(got) != string(data) {
 			t.Fatalf("%x decodes and encodes as %x", data, got)
 		}
-		// What was accepted must keep its rules when it goes on.
+		// What was accepted must keep its rules when it goes on, short of the last ordinal, which no shard reaches.
+		if s.Next() > 1<<63-6 {
+			return
+		}
 		s.Apply(appendCommand(s.Time(), makeBatch(t, 1, 1, 2), makeBatch(t, 1, 2, 3), makeBatch(t, 2, 1, 1)))
 		reload(t, s)
 	})
