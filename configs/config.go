@@ -127,7 +127,7 @@ func Defaults() Config {
 		},
 		Raft: Raft{
 			Heartbeat: Duration(time.Second), Election: Duration(time.Second),
-			LeaderLease: Duration(500 * time.Millisecond), Commit: Duration(500 * time.Millisecond), SnapshotEntries: 4096,
+			LeaderLease: Duration(time.Second), Commit: Duration(time.Second), SnapshotEntries: 4096,
 		},
 		Limits: Limits{
 			RecordBytesMax:         10 * MiB,

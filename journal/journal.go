@@ -167,6 +167,48 @@ func (j *Journal) submit(r *request) error {
 // come without entries. One call larger than a quarter of a segment is made durable in several
 // steps, in order, so that a crash may leave a first part of it.
 func (j *Journal) Append(group uint64, entries []Entry, commit uint64) error {
+	if err := j.check(group, entries); err != nil {
+		return err
+	}
+	for {
+		r, rest := j.appendRequest(group, entries)
+		if entries = rest; len(entries) == 0 {
+			r.commit = commit
+		}
+		if err := j.submit(r); err != nil || len(entries) == 0 {
+			return err
+		}
+	}
+}
+
+// AppendLater is Append for a caller that does not wait: then is called once, with what Append
+// would have returned, perhaps before AppendLater returns. It must not block, nor call the journal.
+// What is handed over by one caller is stored, and answered, in the order of its calls. The caller
+// bounds how much it has under way. A call that needs several steps waits for all but the last.
+func (j *Journal) AppendLater(group uint64, entries []Entry, commit uint64, then func(error)) {
+	if err := j.check(group, entries); err != nil {
+		then(err)
+		return
+	}
+	for {
+		r, rest := j.appendRequest(group, entries)
+		if entries = rest; len(entries) > 0 {
+			if err := j.submit(r); err != nil {
+				then(err)
+				return
+			}
+			continue
+		}
+		r.commit, r.then = commit, then
+		if err := j.queue.put(r); err != nil {
+			then(err)
+		}
+		return
+	}
+}
+
+// check refuses entries that cannot be stored whatever the journal holds.
+func (j *Journal) check(group uint64, entries []Entry) error {
 	for i := range entries {
 		if size := entrySize(&entries[i]); int64(size) > j.entryMax {
 			return fmt.Errorf("%w: entry %d of group %d has %d bytes, at most %d fit", ErrTooLarge, entries[i].Index, group, size, j.entryMax)
@@ -175,24 +217,22 @@ func (j *Journal) Append(group uint64, entries []Entry, commit uint64) error {
 			return fmt.Errorf("%w: index %d at place %d after %d", ErrGap, entries[i].Index, i, entries[0].Index)
 		}
 	}
-	for {
-		r := newRequest(kindEntry, group)
-		n := 0
-		for ; n < len(entries); n++ {
-			size := int64(entrySize(&entries[n]))
-			if n > 0 && r.bytes+size > j.roundMax {
-				break
-			}
-			r.bytes += size
+	return nil
+}
+
+// appendRequest returns a request for the first of the entries, as many as go into one round, and the rest.
+func (j *Journal) appendRequest(group uint64, entries []Entry) (r *request, rest []Entry) {
+	r = newRequest(kindEntry, group)
+	n := 0
+	for ; n < len(entries); n++ {
+		size := int64(entrySize(&entries[n]))
+		if n > 0 && r.bytes+size > j.roundMax {
+			break
 		}
-		r.entries, entries = entries[:n], entries[n:]
-		if len(entries) == 0 {
-			r.commit = commit
-		}
-		if err := j.submit(r); err != nil || len(entries) == 0 {
-			return err
-		}
+		r.bytes += size
 	}
+	r.entries = entries[:n]
+	return r, entries[n:]
 }
 
 // TruncateSuffix removes the entries of a group from an index on and returns when that is durable.

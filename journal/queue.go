@@ -8,9 +8,10 @@ type request struct {
 	group   uint64
 	entries []Entry
 	commit  uint64
-	from    uint64 // kindSuffix
-	bytes   int64  // at most what it takes in a round
-	done    chan error
+	from    uint64      // kindSuffix
+	bytes   int64       // at most what it takes in a round
+	done    chan error  // gets the answer, unless then does
+	then    func(error) // may be nil; called by the writer, so it must not block
 
 	offsets []int // of the entries in the round; owned by the writer
 	reject  error // why it is not part of the round; owned by the writer
@@ -20,8 +21,17 @@ func newRequest(kind recordKind, group uint64) *request {
 	return &request{kind: kind, group: group, bytes: recordHeaderSize, done: make(chan error, 1)}
 }
 
+// answer tells the caller how the request ended.
+func (r *request) answer(err error) {
+	if r.then != nil {
+		r.then(err)
+		return
+	}
+	r.done <- err
+}
+
 // queue hands requests from many callers to the writer. It is bounded by its
-// callers: each waits for its answer, so it holds one request per caller.
+// callers: each waits for its answer, or bounds what it has under way.
 type queue struct {
 	signal chan struct{} // capacity 1: one wake is enough
 

@@ -27,7 +27,7 @@ func (j *Journal) run() {
 			err = j.serve(batch)
 		}
 		for _, r := range batch {
-			r.done <- firstError(err, r.reject)
+			r.answer(firstError(err, r.reject))
 		}
 		clear(batch)
 	}
@@ -75,7 +75,7 @@ func (j *Journal) fail(cause error) error {
 	j.queue.close(err)
 	j.log.Error("journal stopped; the node's shards stop with it", "dir", j.dir, "error", cause)
 	for _, r := range j.queue.drain() {
-		r.done <- err
+		r.answer(err)
 	}
 	if j.options.OnFailure != nil {
 		j.group.Go(func() { j.options.OnFailure(err) }) // it may wait for calls that are not answered yet

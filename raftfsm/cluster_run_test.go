@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/levada-stream/levada/internal/fault"
+	"github.com/levada-stream/levada/internal/vfs"
 )
 
 func TestThreeNodesAgree(t *testing.T) {
@@ -143,6 +144,10 @@ func disturb(c *testCluster, mu chanLock, rng *rand.Rand) {
 	id := c.ids[rng.IntN(len(c.ids))]
 	other := c.ids[rng.IntN(len(c.ids))]
 	pause := time.Duration(200+rng.IntN(4000)) * time.Millisecond
+	if rng.IntN(2) == 0 { // a slow disk, so that a leader has entries under way when the rest happens
+		c.nodes[id].fault.Add(vfs.Rule{Ops: vfs.OpSync, Path: "*.seg", Times: 1 + rng.IntN(60), Delay: time.Duration(1+rng.IntN(80)) * time.Millisecond})
+		time.Sleep(time.Duration(rng.IntN(200)) * time.Millisecond)
+	}
 	switch rng.IntN(4) {
 	case 0:
 		c.net.isolate(id, c.ids, true)

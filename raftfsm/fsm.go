@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/levada-stream/levada/internal/fault"
 )
 
 // Entry is one command of the log.
@@ -61,7 +63,9 @@ type adapter struct {
 	enter func() bool
 	leave func()
 
-	position   func() uint64 // index of the newest snapshot
+	position func() uint64 // index of the newest snapshot
+	// durable waits until this replica's log is durable up to an index; nil where it always is.
+	durable    func(index uint64) error
 	entriesMax int64
 	bytesMax   int64
 
@@ -85,6 +89,11 @@ func (a *adapter) ApplyBatch(logs []*raft.Log) []any {
 		if l.Type == raft.LogCommand {
 			commands = append(commands, Entry{Index: l.Index, Term: l.Term, Data: l.Data})
 			bytes += len(l.Data)
+		}
+	}
+	if a.stopped == nil && a.durable != nil {
+		if err := a.durable(logs[len(logs)-1].Index); err != nil {
+			a.halt(&StopError{Err: fault.New(fault.Unavailable, "entry %d is not durable: %w", logs[len(logs)-1].Index, err)})
 		}
 	}
 	if a.stopped == nil && len(commands) > 0 {

@@ -78,6 +78,7 @@ type instance struct {
 	trans *groupTransport
 	fsm   *adapter
 	dead  chan struct{} // closed when everything of the library has ended
+	paced bool          // heartbeats have a leader's pace; the library's main goroutine alone uses it
 	spur  atomic.Pointer[spur]
 	led   atomic.Pointer[string] // node id of the leader known last, also when none is known now
 }

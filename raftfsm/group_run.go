@@ -2,6 +2,7 @@ package raftfsm
 
 import (
 	"fmt"
+	"math"
 	"sync"
 
 	"github.com/hashicorp/raft"
@@ -22,6 +23,9 @@ func (g *Group) start() error {
 		enter: func() bool { return g.host.enterSnapshot(trans.closed) }, leave: func() { <-g.host.slots },
 		position: func() uint64 { at, _ := g.stores.snapshots.position(); return at },
 	}
+	if s := g.stores.shared; s != nil {
+		in.fsm.durable = s.early.wait
+	}
 	if in.raft, err = g.open(in); err != nil {
 		trans.leave()
 		return err
@@ -40,6 +44,9 @@ func (g *Group) open(in *instance) (r *raft.Raft, err error) {
 		}
 	}()
 	if s := g.stores.shared; s != nil {
+		if err := s.early.wait(math.MaxUint64); err != nil { // of an instance before
+			return nil, fault.New(fault.Unavailable, "group %d does not open: %w", g.id, err)
+		}
 		if err := s.reconcile(); err != nil {
 			return nil, fault.New(fault.Corrupt, "group %d does not open: %w", g.id, err)
 		}
@@ -95,11 +102,15 @@ func (g *Group) hook(in *instance) {
 	in.trans.known.Store(&known)
 	installed := func(index uint64) { g.checkInstalled(in, index) }
 	in.trans.installed.Store(&installed)
+	if s := g.stores.shared; s != nil {
+		in.trans.early.Store(&s.early)
+	}
 	handed := func() { in.spurred(ReasonHandedOver) }
 	in.trans.handed.Store(&handed)
 	in.raft.RegisterObserver(raft.NewObserver(nil, false, func(o *raft.Observation) bool {
 		switch d := o.Data.(type) {
 		case raft.RaftState:
+			g.pace(in, d == raft.Leader)
 			g.observe(d == raft.Leader, in.raft.CurrentTerm())
 		case raft.LeaderObservation:
 			if id := string(d.LeaderID); id != "" {
@@ -109,6 +120,23 @@ func (g *Group) hook(in *instance) {
 		return false
 	}))
 	g.observe(in.raft.State() == raft.Leader, in.raft.CurrentTerm()) // what came before
+}
+
+// pace sets the time between heartbeats when a replica begins or ceases to lead. It is called from the
+// library's main goroutine.
+func (g *Group) pace(in *instance, leader bool) {
+	if in.paced == leader {
+		return
+	}
+	in.paced = leader
+	t := g.host.o.Timing
+	c := in.raft.ReloadableConfig()
+	if c.HeartbeatTimeout, c.ElectionTimeout = t.Heartbeat, t.Election; leader {
+		c.HeartbeatTimeout, c.ElectionTimeout = t.beat(), max(t.beat(), t.Election)
+	}
+	if err := in.raft.ReloadConfig(c); err != nil {
+		g.logger.Warn("heartbeats keep their pace", "error", err) // NewHost has checked what both are made of
+	}
 }
 
 // hasAlready reports whether a snapshot holds nothing that this replica has not committed. Such

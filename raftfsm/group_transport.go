@@ -3,6 +3,7 @@ package raftfsm
 import (
 	"fmt"
 	"io"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,6 +34,8 @@ type groupTransport struct {
 	known atomic.Pointer[func(*raft.AppendEntriesRequest) *raft.AppendEntriesRequest]
 	// installed is told of each snapshot that the library took over.
 	installed atomic.Pointer[func(index uint64)]
+	// early are entries of this replica that are not durable yet; nil where there never are any.
+	early atomic.Pointer[early]
 	// handed is told when the leader asks this replica to take over.
 	handed atomic.Pointer[func()]
 }
@@ -116,6 +119,11 @@ func (g *groupTransport) deliver(in inbound) raft.RPCResponse {
 	}
 	select {
 	case a := <-answers:
+		if e := g.early.Load(); e != nil {
+			if err := e.wait(math.MaxUint64); err != nil {
+				return raft.RPCResponse{Error: err}
+			}
+		}
 		if r, ok := in.command.(*raft.InstallSnapshotRequest); ok && a.Error == nil {
 			if f := g.installed.Load(); f != nil {
 				(*f)(r.LastLogIndex)
@@ -231,7 +239,7 @@ func (g *groupTransport) AppendEntries(id raft.ServerID, _ raft.ServerAddress, r
 		var body [heartbeatBodySize]byte
 		return g.ask(string(id), laneControl, kindHeartbeat, appendUint64(body[:0], r.Term), nil, u, g.t.o.ControlTimeout, a)
 	}
-	for part := range splitAppend(r, appendPartBytes) {
+	for part := range splitAppend(g.committed(r), appendPartBytes) {
 		if err := g.fits(part); err != nil {
 			return err
 		}
@@ -241,6 +249,21 @@ func (g *groupTransport) AppendEntries(id raft.ServerID, _ raft.ServerAddress, r
 		}
 	}
 	return nil
+}
+
+// committed returns an append with a commit index that is true: see early.
+func (g *groupTransport) committed(r *raft.AppendEntriesRequest) *raft.AppendEntriesRequest {
+	e := g.early.Load()
+	if e == nil {
+		return r
+	}
+	limit := e.limit()
+	if r.LeaderCommitIndex <= limit {
+		return r
+	}
+	send := *r
+	send.LeaderCommitIndex = limit
+	return &send
 }
 
 // fits refuses an append that no peer would take.

@@ -18,6 +18,9 @@ type EntryLog interface {
 	// Append stores entries of a group, contiguous with what it has, and with them the commit
 	// index. They are durable when it returns.
 	Append(group uint64, entries []journal.Entry, commit uint64) error
+	// AppendLater is Append that does not wait: then is told once, in the order of the calls,
+	// and must not block.
+	AppendLater(group uint64, entries []journal.Entry, commit uint64, then func(error))
 	// TruncateSuffix durably drops the entries at and above from.
 	TruncateSuffix(group, from uint64) error
 	// TruncatePrefix drops the entries up to and including upTo, some time.
@@ -53,6 +56,7 @@ type logStore struct {
 	staged  atomic.Uint64
 	running atomic.Bool // NewRaft is done: its goroutines use the store
 	leading atomic.Bool // the instance is leader
+	early   early
 }
 
 var (
@@ -83,7 +87,10 @@ func (s *logStore) LastIndex() (uint64, error) {
 // not, since it would send it.
 func (s *logStore) GetLog(index uint64, l *raft.Log) error {
 	var e journal.Entry
-	err := s.log.Get(s.group, index, &e)
+	var err error
+	if !s.early.get(index, &e) {
+		err = s.log.Get(s.group, index, &e)
+	}
 	if err == nil {
 		*l = raft.Log{Index: e.Index, Term: e.Term, Type: raft.LogType(e.Type), Data: e.Data, Extensions: e.Extensions}
 		if e.AppendedAt != 0 {
@@ -112,6 +119,7 @@ func (s *logStore) GetLog(index uint64, l *raft.Log) error {
 func (s *logStore) StoreLog(l *raft.Log) error { return s.StoreLogs([]*raft.Log{l}) }
 
 // StoreLogs implements raft.LogStore. A failure is fatal: the library has a wrong idea of its log after it.
+// A leader's commands may not be durable yet when it returns: see early.
 func (s *logStore) StoreLogs(logs []*raft.Log) error {
 	entries := make([]journal.Entry, len(logs))
 	for i, l := range logs {
@@ -119,6 +127,9 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 		if !l.AppendedAt.IsZero() {
 			entries[i].AppendedAt = l.AppendedAt.UnixNano()
 		}
+	}
+	if s.leading.Load() && s.running.Load() && s.storeEarly(entries) {
+		return nil
 	}
 	if err := s.log.Append(s.group, entries, s.staged.Load()); err != nil {
 		s.fatal(fmt.Errorf("append to group %d: %w", s.group, err))
@@ -130,6 +141,9 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 // DeleteRange implements raft.LogStore: a prefix, a suffix or everything. When a prefix goes
 // after a snapshot its last entry stays, so that its term can be compared.
 func (s *logStore) DeleteRange(low, high uint64) error {
+	if err := s.early.wait(high); err != nil { // the journal does not know of them yet
+		return err
+	}
 	first, last := s.log.Bounds(s.group)
 	if last == 0 || high < first || low > last {
 		return nil

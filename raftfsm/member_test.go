@@ -329,3 +329,49 @@ func TestLongerLogThanInstalledSnapshot(t *testing.T) {
 		c.close()
 	})
 }
+
+// TestLeaderSendsHalfAsManyHeartbeats: the leader alone has the longer timeout, from which the library
+// takes the time between heartbeats.
+func TestLeaderSendsHalfAsManyHeartbeats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 9, 3, 1)
+		for _, id := range c.ids {
+			c.nodes[id].run(c.members())
+		}
+		check := func(l *testNode) {
+			t.Helper()
+			for _, id := range c.ids {
+				want := DefaultHeartbeat
+				if id == l.id {
+					want = 2 * DefaultHeartbeat
+				}
+				if got := c.nodes[id].host.Group(1).current.Load().raft.ReloadableConfig().HeartbeatTimeout; got != want {
+					t.Errorf("%s, leader %s: %s, want %s", id, l.id, got, want)
+				}
+			}
+		}
+		l := c.leader(1)
+		check(l)
+		if err := l.host.Group(1).TransferLeadership(""); err != nil {
+			t.Fatal(err)
+		}
+		next := c.leader(1)
+		if next == l {
+			t.Fatal("it leads still")
+		}
+		check(next)
+		c.close()
+	})
+}
+
+func TestBeat(t *testing.T) {
+	for _, c := range []struct{ heartbeat, lease, want time.Duration }{
+		{time.Second, time.Second, 2 * time.Second},
+		{time.Second, 500 * time.Millisecond, 1250 * time.Millisecond}, // two heartbeats within the lease
+		{time.Second, 100 * time.Millisecond, time.Second},
+	} {
+		if got := (Timing{Heartbeat: c.heartbeat, LeaderLease: c.lease}).beat(); got != c.want {
+			t.Errorf("heartbeat %s, lease %s: %s, want %s", c.heartbeat, c.lease, got, c.want)
+		}
+	}
+}

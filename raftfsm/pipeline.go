@@ -86,7 +86,7 @@ func (p *pipeline) AppendEntries(r *raft.AppendEntriesRequest, a *raft.AppendEnt
 		return nil, err
 	}
 	var parts []*raft.AppendEntriesRequest
-	for part := range splitAppend(r, appendPartBytes) {
+	for part := range splitAppend(p.g.committed(r), appendPartBytes) {
 		if err := p.g.fits(part); err != nil {
 			p.leave(f)
 			return nil, err

@@ -40,6 +40,9 @@ func (p proposal) Wait() (any, error) {
 	}
 	r := p.f.Response()
 	if e, ok := r.(*StopError); ok {
+		if cause := fault.As(e.Err); cause != nil {
+			return nil, fault.New(cause.Kind, "%w", e)
+		}
 		return nil, fault.New(fault.Internal, "%w", e)
 	}
 	return r, nil

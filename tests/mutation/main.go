@@ -74,6 +74,30 @@ var table = []mutation{
 		pkg: "./partition", test: "TestQueueFailsWithTheEntryBeforeIt",
 	},
 	{
+		name: "apply-before-own-sync", file: "raftfsm/fsm.go",
+		old: "	if a.stopped == nil && a.durable != nil {\n",
+		new: "	if false && a.stopped == nil && a.durable != nil {\n",
+		pkg: "./raftfsm", test: "TestNothingCountsBeforeTheLeaderHasWritten",
+	},
+	{
+		name: "commit-before-own-sync", file: "raftfsm/group_transport.go",
+		old: "	if r.LeaderCommitIndex <= limit {\n",
+		new: "	if true || r.LeaderCommitIndex <= limit {\n",
+		pkg: "./raftfsm", test: "TestNothingCountsBeforeTheLeaderHasWritten",
+	},
+	{
+		name: "confirm-before-own-sync", file: "raftfsm/group_transport.go",
+		old: "		if e := g.early.Load(); e != nil {\n",
+		new: "		if e := g.early.Load(); false && e != nil {\n",
+		pkg: "./raftfsm", test: "TestFollowerConfirmsOnlyWhatItsDiskHas",
+	},
+	{
+		name: "cut-before-own-sync", file: "raftfsm/logstore.go",
+		old: "	if err := s.early.wait(high); err != nil {",
+		new: "	if err := error(nil); err != nil {",
+		pkg: "./raftfsm", test: "TestCutWaitsForEarlyEntries",
+	},
+	{
 		name: "vote-without-pre-vote", file: "raftfsm/group_run.go",
 		old: "	c := g.host.raftConfig()\n",
 		new: "	c := g.host.raftConfig()\n	c.PreVoteDisabled = true\n",
