@@ -204,7 +204,9 @@ func (f shardFSM) Snapshot() (raftfsm.Snapshot, error) { return f.Replica.Snapsh
 type shardConsensus struct{ *raftfsm.Group }
 
 // Propose proposes a command.
-func (c shardConsensus) Propose(data []byte) partition.Future { return c.Group.Propose(data) }
+func (c shardConsensus) Propose(head, data []byte) partition.Future {
+	return c.Group.ProposeWith(head, data)
+}
 
 // withAddress adds to an error that names a leader where to reach it.
 func (n *Node) withAddress(e *fault.Error) *fault.Error {

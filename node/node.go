@@ -157,6 +157,7 @@ func (n *Node) run(ctx context.Context, ready func(Info)) (err error) {
 	n.log.Info("node is up", "id", n.nodeID, "grpc", n.addresses.GRPC, "raft", n.addresses.Raft, "gossip", n.addresses.Gossip, "http", n.addresses.HTTP)
 
 	work.Go(func() { n.followState(ctx) })
+	work.Go(func() { n.twinDuty(ctx) })
 	if err := n.found(ctx); err != nil {
 		return n.reason(ctx, err)
 	}

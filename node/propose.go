@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"encoding/binary"
-	"net"
 	"time"
 
 	"github.com/levada-stream/levada/internal/fault"
@@ -104,13 +103,10 @@ func (n *Node) refuseImpostor(ctx context.Context, command meta.Command) error {
 		if m.NodeID != r.ID || m.RaftAddr == r.Addresses.Raft {
 			continue
 		}
-		dial := net.Dialer{Timeout: time.Second}
-		conn, err := dial.DialContext(ctx, "tcp", m.RaftAddr)
-		if err != nil {
+		if !answers(ctx, m.RaftAddr) {
 			return fault.New(fault.Unavailable, "node %s was seen at %s a moment ago; waiting until it is certain that it has moved to %s", r.Name, m.RaftAddr, r.Addresses.Raft)
 		}
-		_ = conn.Close() // only knocked
-		return fault.New(fault.Conflict, "node %s (id %s) is running at %s already: its data directory was copied; start a new node with an empty one", r.Name, r.ID, m.RaftAddr)
+		return copied(r.Name, r.ID, m.RaftAddr)
 	}
 	return nil
 }

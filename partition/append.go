@@ -104,7 +104,7 @@ func collect(n int, done func([]AppendResult, error)) func(AppendResult, error) 
 // written). Without an error the result says what was decided about the batch,
 // which may be a refusal in its Err.
 //
-// Batches are retained until their answer and must not be modified. done must
+// Batches are retained beyond their answer and must never be modified. done must
 // not block: it holds up all answers of the shard.
 func (r *Replica) Enqueue(batches []record.Batch, done func(AppendResult, error)) {
 	err := r.admit(batches)

@@ -47,7 +47,7 @@ func TestAppendIsReadable(t *testing.T) {
 func TestOrderOfOneCallerIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShard(t, fixtureOptions{delay: time.Millisecond, edit: func(o *Options) {
-			o.Limits = Limits{EntryBytesMin: 200, EntryBytesTarget: 400, EntryBytesMax: 600, EntriesInFlight: 3}
+			o.Limits = Limits{EntryBytesMin: 200, EntryBytesTarget: 600, EntriesInFlight: 3}
 		}})
 		defer s.close()
 		const callers, calls = 4, 60
@@ -93,13 +93,12 @@ func TestGatheringIntoEntries(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		batches []int // sizes in bytes, enqueued at one instant behind a first of 100 bytes
-		want    []int // sizes of the entries without the first, header excluded
+		want    []int // sizes of the entries' bodies without the first
 	}{
 		{"small ones wait for the one in flight", []int{kib, kib, kib}, []int{3 * kib}},
 		{"enough for an entry does not wait", []int{40 * kib, 40 * kib}, []int{80 * kib}},
-		{"an entry ends at the target", repeat(30*kib, 20), []int{270 * kib, 270 * kib, 60 * kib}},
-		{"the last one may pass the target up to the maximum", []int{200 * kib, 700 * kib, kib}, []int{900 * kib, kib}},
-		{"no entry of several is above the maximum", []int{200 * kib, 900 * kib}, []int{200 * kib, 900 * kib}},
+		{"an entry ends before the target", repeat(30*kib, 20), []int{240 * kib, 240 * kib, 120 * kib}},
+		{"full batches are not put together", []int{255 * kib, 255 * kib, kib}, []int{255 * kib, 256 * kib}},
 		{"a larger batch goes alone", []int{kib, 3 << 20, kib}, []int{kib, 3 << 20, kib}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -120,11 +119,7 @@ func TestGatheringIntoEntries(t *testing.T) {
 				s.replica.Enqueue(batches, done)
 				<-time.After(time.Minute)
 				synctest.Wait()
-				got := []int{}
-				for _, n := range s.group.sizes[1:] {
-					got = append(got, n-commandHeaderSize)
-				}
-				if d := cmp.Diff(c.want, got); d != "" {
+				if d := cmp.Diff(c.want, s.group.sizes[1:]); d != "" {
 					t.Error(d)
 				}
 			})

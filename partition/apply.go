@@ -54,7 +54,7 @@ func (r *Replica) prepareEmpty() error {
 }
 
 func (r *Replica) applyEntry(e *Entry) (any, error) {
-	cmd, err := DecodeCommand(e.Data)
+	cmd, err := DecodeCommand(e.Head, e.Data)
 	if err != nil {
 		return nil, err
 	}

@@ -25,7 +25,7 @@ const (
 )
 
 const (
-	commandVersion    = 1
+	commandVersion    = 2
 	commandHeaderSize = 16
 	trimBodySize      = 8
 )
@@ -44,53 +44,44 @@ type Command struct {
 	joined []byte // Batches as they were decoded, back to back; nil if they were not
 }
 
-// EncodedLen returns the length of the command's encoding.
-func (c Command) EncodedLen() int {
-	n := commandHeaderSize
-	if c.Kind == CommandTrim {
-		n += trimBodySize
-	}
-	for _, b := range c.Batches {
-		n += len(b)
-	}
-	return n
-}
-
-// Encode returns the command's bytes; the batches are copied into them.
-func (c Command) Encode() []byte {
-	head := make([]byte, 0, commandHeaderSize+trimBodySize)
+// Encode returns the command as an entry carries it: head in its extensions, body as its data. A single
+// batch is the body itself, not a copy; several are copied into one.
+func (c Command) Encode() (head, body []byte) {
+	head = make([]byte, 0, commandHeaderSize)
 	head = append(head, byte(c.Kind), commandVersion, 0, 0)
 	head = binary.LittleEndian.AppendUint32(head, uint32(len(c.Batches)))
 	head = binary.LittleEndian.AppendUint64(head, uint64(c.Time))
-	if c.Kind == CommandTrim {
-		return binary.LittleEndian.AppendUint64(head, c.Trim)
+	switch {
+	case c.Kind == CommandTrim:
+		return head, binary.LittleEndian.AppendUint64(nil, c.Trim)
+	case len(c.Batches) == 1:
+		return head, c.Batches[0]
 	}
-	parts := make([][]byte, 1, 1+len(c.Batches))
-	parts[0] = head
-	for _, b := range c.Batches {
-		parts = append(parts, b)
+	parts := make([][]byte, len(c.Batches))
+	for i, b := range c.Batches {
+		parts[i] = b
 	}
-	return bytes.Join(parts, nil) // does not clear the memory first, unlike make
+	return head, bytes.Join(parts, nil) // does not clear the memory first, unlike make
 }
 
-// DecodeCommand decodes a command. Batches alias data and are cut by length
+// DecodeCommand decodes a command. Batches alias body and are cut by length
 // only: the proposer checked them, and the journal's checksum covers them since.
 // The error wraps ErrCommand.
-func DecodeCommand(data []byte) (Command, error) {
-	if len(data) < commandHeaderSize {
-		return Command{}, fmt.Errorf("%w: %d bytes hold no header", ErrCommand, len(data))
+func DecodeCommand(head, body []byte) (Command, error) {
+	if len(head) != commandHeaderSize {
+		return Command{}, fmt.Errorf("%w: a header of %d bytes", ErrCommand, len(head))
 	}
-	if v := data[1]; v != commandVersion {
+	if v := head[1]; v != commandVersion {
 		return Command{}, fmt.Errorf("%w: version %d, only %d is known", ErrCommand, v, commandVersion)
 	}
-	if data[2]|data[3] != 0 {
+	if head[2]|head[3] != 0 {
 		return Command{}, fmt.Errorf("%w: a reserved field is in use", ErrCommand)
 	}
-	c := Command{Kind: CommandKind(data[0]), Time: int64(binary.LittleEndian.Uint64(data[8:]))}
+	c := Command{Kind: CommandKind(head[0]), Time: int64(binary.LittleEndian.Uint64(head[8:]))}
 	if c.Time < 0 || c.Time > seqno.MaxTime {
 		return Command{}, fmt.Errorf("%w: time %d is out of range", ErrCommand, c.Time)
 	}
-	count, body := binary.LittleEndian.Uint32(data[4:]), data[commandHeaderSize:]
+	count := binary.LittleEndian.Uint32(head[4:])
 	if c.Kind == CommandAppend {
 		return c.decodeBatches(count, body)
 	}

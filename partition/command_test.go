@@ -38,16 +38,16 @@ func TestCommandGolden(t *testing.T) {
 		cmd  Command
 		want string
 	}{
-		{Command{Kind: CommandAppend, Time: 1_700_000_000_000, Batches: []record.Batch{batch, batch}}, "01010000" + "02000000" + time + batchText + batchText},
-		{Command{Kind: CommandTrim, Time: 1_700_000_000_000, Trim: 0x1122334455667788}, "02010000" + "00000000" + time + "8877665544332211"},
-		{Command{Kind: CommandSeal, Time: 1_700_000_000_000}, "03010000" + "00000000" + time},
-		{Command{Kind: CommandTick}, "04010000" + "00000000" + "0000000000000000"},
+		{Command{Kind: CommandAppend, Time: 1_700_000_000_000, Batches: []record.Batch{batch, batch}}, "01020000" + "02000000" + time + batchText + batchText},
+		{Command{Kind: CommandTrim, Time: 1_700_000_000_000, Trim: 0x1122334455667788}, "02020000" + "00000000" + time + "8877665544332211"},
+		{Command{Kind: CommandSeal, Time: 1_700_000_000_000}, "03020000" + "00000000" + time},
+		{Command{Kind: CommandTick}, "04020000" + "00000000" + "0000000000000000"},
 	} {
-		data := c.cmd.Encode()
-		if got := hex.EncodeToString(data); got != c.want {
+		head, body := c.cmd.Encode()
+		if got := hex.EncodeToString(head) + hex.EncodeToString(body); got != c.want || len(head) != commandHeaderSize {
 			t.Errorf("kind %d encodes as\n%s, want\n%s", c.cmd.Kind, got, c.want)
 		}
-		back, err := DecodeCommand(data)
+		back, err := DecodeCommand(head, body)
 		if err != nil {
 			t.Fatalf("kind %d: %v", c.cmd.Kind, err)
 		}
@@ -58,29 +58,41 @@ func TestCommandGolden(t *testing.T) {
 }
 
 func TestDecodedBatchesAliasTheEntry(t *testing.T) {
-	data := appendCommand(1, makeBatch(t, 1, 1, 2), makeBatch(t, 1, 3, 2)).Encode()
-	cmd, err := DecodeCommand(data)
+	head, body := appendCommand(1, makeBatch(t, 1, 1, 2), makeBatch(t, 1, 3, 2)).Encode()
+	cmd, err := DecodeCommand(head, body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if &cmd.Batches[0][0] != &data[commandHeaderSize] || &cmd.Batches[1][0] != &data[commandHeaderSize+len(cmd.Batches[0])] {
+	if &cmd.Batches[0][0] != &body[0] || &cmd.Batches[1][0] != &body[len(cmd.Batches[0])] {
 		t.Fatal("decoding copied a batch")
 	}
-	if o := NewState(Rules{}).Apply(cmd); len(o.Payload) != 1 || &o.Payload[0][0] != &data[commandHeaderSize] {
+	if o := NewState(Rules{}).Apply(cmd); len(o.Payload) != 1 || &o.Payload[0][0] != &body[0] {
 		t.Fatalf("an entry that is stored whole makes a block of %d pieces", len(o.Payload))
 	}
 }
 
+func TestSingleBatchIsTheBody(t *testing.T) {
+	batch := makeBatch(t, 1, 1, 2)
+	if _, body := appendCommand(1, batch).Encode(); &body[0] != &batch[0] || len(body) != len(batch) {
+		t.Fatal("encoding copied a batch")
+	}
+}
+
 func TestDecodeCommandRefuses(t *testing.T) {
-	good := func() []byte { return appendCommand(5, makeBatch(t, 1, 1, 2)).Encode() }
-	trim := Command{Kind: CommandTrim, Trim: 9}.Encode()
+	joined := func(c Command) []byte {
+		head, body := c.Encode()
+		return append(head, body...)
+	}
+	good := func() []byte { return joined(appendCommand(5, makeBatch(t, 1, 1, 2))) }
+	trim := joined(Command{Kind: CommandTrim, Trim: 9})
 	edit := func(b []byte, at int, v byte) []byte { b[at] = v; return b }
 	for name, data := range map[string][]byte{
 		"empty":               {},
 		"short header":        good()[:15],
 		"unknown kind":        edit(good(), 0, 9),
 		"kind 0":              edit(good(), 0, 0),
-		"unknown version":     edit(good(), 1, 2),
+		"version 1":           edit(good(), 1, 1),
+		"unknown version":     edit(good(), 1, 3),
 		"reserved":            edit(good(), 3, 1),
 		"negative time":       edit(good(), 15, 0x80),
 		"time beyond 44 bits": edit(good(), 13, 0x10),
@@ -92,30 +104,37 @@ func TestDecodeCommandRefuses(t *testing.T) {
 		"bad batch magic":     edit(good(), 16, 'X'),
 		"trim without body":   trim[:16],
 		"trim with more":      append(trim, 0),
-		"seal with body":      append(Command{Kind: CommandSeal}.Encode(), 0),
-		"tick with batches":   edit(Command{Kind: CommandTick}.Encode(), 4, 1),
+		"seal with body":      append(joined(Command{Kind: CommandSeal}), 0),
+		"tick with batches":   edit(joined(Command{Kind: CommandTick}), 4, 1),
 	} {
-		if _, err := DecodeCommand(data); !errors.Is(err, ErrCommand) {
+		cut := min(len(data), commandHeaderSize)
+		if _, err := DecodeCommand(data[:cut], data[cut:]); !errors.Is(err, ErrCommand) {
 			t.Errorf("%s: error %v, want ErrCommand", name, err)
 		}
+	}
+	if _, err := DecodeCommand(good()[:17], good()[17:]); !errors.Is(err, ErrCommand) {
+		t.Errorf("a header that is too long: error %v, want ErrCommand", err)
 	}
 }
 
 func FuzzDecodeCommand(f *testing.F) {
-	f.Add(appendCommand(5, makeBatch(f, 1, 1, 2), makeBatch(f, 0, 0, 1)).Encode())
-	f.Add(Command{Kind: CommandTrim, Time: 1, Trim: 7}.Encode())
-	f.Add(Command{Kind: CommandSeal}.Encode())
-	f.Add(Command{Kind: CommandTick, Time: seqno.MaxTime}.Encode())
-	f.Fuzz(func(t *testing.T, data []byte) {
-		cmd, err := DecodeCommand(data)
+	for _, c := range []Command{
+		appendCommand(5, makeBatch(f, 1, 1, 2), makeBatch(f, 0, 0, 1)), {Kind: CommandTrim, Time: 1, Trim: 7},
+		{Kind: CommandSeal}, {Kind: CommandTick, Time: seqno.MaxTime},
+	} {
+		head, body := c.Encode()
+		f.Add(head, body)
+	}
+	f.Fuzz(func(t *testing.T, head, body []byte) {
+		cmd, err := DecodeCommand(head, body)
 		if err != nil {
 			if !errors.Is(err, ErrCommand) {
 				t.Fatalf("untyped error %v", err)
 			}
 			return
 		}
-		if got := cmd.Encode(); string(got) != string(data) {
-			t.Fatalf("%x decodes and encodes as %x", data, got)
+		if gotHead, gotBody := cmd.Encode(); string(gotHead) != string(head) || string(gotBody) != string(body) {
+			t.Fatalf("%x %x decodes and encodes as %x %x", head, body, gotHead, gotBody)
 		}
 		// Whatever decodes must be applied without a panic, twice.
 		s := NewState(Rules{})

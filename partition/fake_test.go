@@ -35,6 +35,7 @@ type fakeGroup struct {
 }
 
 type fakeFuture struct {
+	head   []byte
 	data   []byte
 	done   chan struct{}
 	result any
@@ -58,10 +59,10 @@ func newFakeGroup(delay time.Duration, apply func([]Entry) []any) *fakeGroup {
 	return g
 }
 
-func (g *fakeGroup) Propose(data []byte) Future {
+func (g *fakeGroup) Propose(head, data []byte) Future {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	f := &fakeFuture{data: data, done: make(chan struct{})}
+	f := &fakeFuture{head: head, data: data, done: make(chan struct{})}
 	if !g.leading {
 		f.end(nil, fault.New(fault.NotLeader, "not the leader"))
 		return f
@@ -122,7 +123,7 @@ func (g *fakeGroup) commitNext() bool {
 func (g *fakeGroup) commit(futures []*fakeFuture) []Entry {
 	entries := make([]Entry, len(futures))
 	for i, f := range futures {
-		entries[i] = Entry{Index: uint64(len(g.log)) + 1, Term: g.term, Data: f.data}
+		entries[i] = Entry{Index: uint64(len(g.log)) + 1, Term: g.term, Head: f.head, Data: f.data}
 		g.log = append(g.log, entries[i])
 	}
 	return entries
@@ -284,4 +285,10 @@ func snapshotBytes(t testing.TB, r *Replica) []byte {
 
 func bigBatch(t testing.TB, bytes int) record.Batch {
 	return dataBatch(t, "k", strings.Repeat("x", bytes-record.HeaderSize-9))
+}
+
+// entryOf returns the entry that carries a command.
+func entryOf(index uint64, c Command) Entry {
+	head, body := c.Encode()
+	return Entry{Index: index, Head: head, Data: body}
 }

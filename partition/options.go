@@ -14,7 +14,7 @@ import (
 // Entry is one committed Raft entry.
 type Entry struct {
 	Index, Term uint64
-	Data        []byte // retained by the shard log; nobody modifies it
+	Head, Data  []byte // see Command.Encode; retained by the shard log, nobody modifies it
 }
 
 // Snapshot is a point of the state that can be written while Apply goes on.
@@ -36,8 +36,8 @@ type Future interface {
 // Consensus is the replica's Raft group. Its methods are safe for concurrent use.
 type Consensus interface {
 	// Propose appends to the Raft log in the order of the calls. It blocks only
-	// for back-pressure. It retains data.
-	Propose(data []byte) Future
+	// for back-pressure. It retains head and data.
+	Propose(head, data []byte) Future
 	// IsLeader reports whether this node believes to lead the group.
 	IsLeader() bool
 	// Leader returns the node that leads, "" if unknown, and the present term.
@@ -69,8 +69,7 @@ type Fetcher func(ctx context.Context, group, from uint64, maxBytes int) ([]byte
 // Limits bound what a replica takes in. Zero fields have the defaults.
 type Limits struct {
 	EntryBytesMin    int   // while an entry is in flight, wait for so much before the next: 64 KiB
-	EntryBytesTarget int   // an entry takes no further batch from here on: 256 KiB
-	EntryBytesMax    int   // no entry of several batches is larger: 1 MiB
+	EntryBytesTarget int   // no entry of several batches is larger: 256 KiB
 	EntriesInFlight  int   // entries proposed and not yet applied: 8
 	QueueBytesMax    int64 // batches waiting or in flight: 32 MiB
 	RecordBytesMax   int   // data and key of one record: 1 MiB
@@ -85,7 +84,6 @@ func (l Limits) withDefaults() Limits {
 	}
 	byDefault(&l.EntryBytesMin, 64<<10)
 	byDefault(&l.EntryBytesTarget, 256<<10)
-	byDefault(&l.EntryBytesMax, 1<<20)
 	byDefault(&l.EntriesInFlight, 8)
 	byDefault(&l.RecordBytesMax, 1<<20)
 	byDefault(&l.FetchBytes, 4<<20)

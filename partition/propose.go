@@ -76,11 +76,11 @@ func (r *Replica) hand(c Consensus, p *proposal) {
 	for i := range p.batches {
 		cmd.Batches[i] = p.batches[i].batch
 	}
-	data := cmd.Encode()
-	p.future = c.Propose(data)
+	head, body := cmd.Encode()
+	p.future = c.Propose(head, body)
 	close(p.decided)
 	r.counters.entries.Add(1)
-	r.counters.entryBytes.Add(uint64(len(data)))
+	r.counters.entryBytes.Add(uint64(len(head) + len(body)))
 }
 
 // now is the leader's time as it goes into an entry.
@@ -92,9 +92,10 @@ func (r *Replica) now() int64 {
 // flight. The caller holds mu.
 func (r *Replica) takeEntry() *proposal {
 	l := r.opts.Limits
-	n, size := 0, commandHeaderSize
+	n, size := 0, 0
 	for _, q := range r.queue {
-		if n > 0 && (size >= l.EntryBytesTarget || size+len(q.batch) > l.EntryBytesMax) {
+		// A large batch makes an entry by itself: putting two together would copy both.
+		if n > 0 && size+len(q.batch) > l.EntryBytesTarget {
 			break
 		}
 		size += len(q.batch)
@@ -105,7 +106,7 @@ func (r *Replica) takeEntry() *proposal {
 	if len(r.queue) == 0 {
 		r.queue = nil
 	}
-	r.queued -= int64(size - commandHeaderSize)
+	r.queued -= int64(size)
 	r.fly(p)
 	return p
 }

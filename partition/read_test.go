@@ -216,7 +216,7 @@ func TestFailedLogAcknowledgesNothing(t *testing.T) {
 		if _, err := s.replica.Snapshot(); err == nil {
 			t.Error("a failed replica gives snapshots")
 		}
-		if r := s.replica.Apply([]Entry{{Index: 99, Data: Command{Kind: CommandTick}.Encode()}}); r[0] == nil {
+		if r := s.replica.Apply([]Entry{entryOf(99, Command{Kind: CommandTick})}); r[0] == nil {
 			t.Error("a failed replica applies entries")
 		}
 	})
@@ -234,10 +234,10 @@ func TestUnknownCommandStopsTheReplica(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShard(t, fixtureOptions{})
 		defer s.close()
-		entry := Command{Kind: CommandTick}.Encode()
-		entry[0] = 200
-		good := appendCommand(1, dataBatch(t, "k", "x")).Encode()
-		results := s.replica.Apply([]Entry{{Index: 1, Data: good}, {Index: 2, Data: entry}, {Index: 3, Data: good}})
+		unknown := entryOf(2, Command{Kind: CommandTick})
+		unknown.Head[0] = 200
+		good := appendCommand(1, dataBatch(t, "k", "x"))
+		results := s.replica.Apply([]Entry{entryOf(1, good), unknown, entryOf(3, good)})
 		if _, ok := results[0].([]AppendResult); !ok {
 			t.Errorf("the entry before: %v", results[0])
 		}
@@ -257,10 +257,10 @@ func TestApplyResults(t *testing.T) {
 		s := newShard(t, fixtureOptions{})
 		defer s.close()
 		got := s.replica.Apply([]Entry{
-			{Index: 1, Data: appendCommand(5, dataBatch(t, "k", "a", "b")).Encode()},
-			{Index: 4, Data: Command{Kind: CommandTrim, Time: 6, Trim: 1}.Encode()},
-			{Index: 5, Data: Command{Kind: CommandTick, Time: 7}.Encode()},
-			{Index: 6, Data: Command{Kind: CommandSeal, Time: 8}.Encode()},
+			entryOf(1, appendCommand(5, dataBatch(t, "k", "a", "b"))),
+			entryOf(4, Command{Kind: CommandTrim, Time: 6, Trim: 1}),
+			entryOf(5, Command{Kind: CommandTick, Time: 7}),
+			entryOf(6, Command{Kind: CommandSeal, Time: 8}),
 		})
 		want := []any{[]AppendResult{{Ranges: []ResultRange{{Count: 2, Time: 5}}}}, uint64(1), nil, SealResult{End: 2, Time: 8}}
 		if d := cmp.Diff(want, got); d != "" {

@@ -22,8 +22,8 @@ import (
 func fill(t testing.TB, r *Replica, from, to int) {
 	t.Helper()
 	for i := from; i <= to; i++ {
-		data := appendCommand(int64(i), dataBatch(t, "k", fmt.Sprint("r", i))).Encode()
-		if err, ok := r.Apply([]Entry{{Index: uint64(i), Data: data}})[0].(error); ok {
+		head, data := appendCommand(int64(i), dataBatch(t, "k", fmt.Sprint("r", i))).Encode()
+		if err, ok := r.Apply([]Entry{{Index: uint64(i), Head: head, Data: data}})[0].(error); ok {
 			t.Fatal(err)
 		}
 	}
@@ -78,7 +78,7 @@ func TestRestoreBringsTheLogToTheSnapshot(t *testing.T) {
 					t.Fatal(err)
 				}
 				if c.trim > 0 {
-					source.replica.Apply([]Entry{{Index: 21, Data: Command{Kind: CommandTrim, Time: 20, Trim: c.trim}.Encode()}})
+					source.replica.Apply([]Entry{entryOf(21, Command{Kind: CommandTrim, Time: 20, Trim: c.trim})})
 				}
 				snap := snapshotBytes(t, source.replica)
 				synctest.Wait() // segments below the trim point are gone

@@ -12,9 +12,8 @@ import (
 
 // Entry is one command of the log.
 type Entry struct {
-	Index uint64
-	Term  uint64
-	Data  []byte // belongs to the log: keep it, do not modify it
+	Index, Term uint64
+	Head, Data  []byte // as ProposeWith got them; they belong to the log: keep them, do not modify them
 }
 
 // StateMachine is what a group replicates. Its methods are never called concurrently, except
@@ -87,7 +86,7 @@ func (a *adapter) ApplyBatch(logs []*raft.Log) []any {
 	bytes := 0
 	for _, l := range logs {
 		if l.Type == raft.LogCommand {
-			commands = append(commands, Entry{Index: l.Index, Term: l.Term, Data: l.Data})
+			commands = append(commands, Entry{Index: l.Index, Term: l.Term, Head: l.Extensions, Data: l.Data})
 			bytes += len(l.Data)
 		}
 	}

@@ -50,7 +50,11 @@ func (p proposal) Wait() (any, error) {
 
 // Propose asks the group to agree on a command. It blocks only while the group has no room.
 // data must not be modified afterwards.
-func (g *Group) Propose(data []byte) Future {
+func (g *Group) Propose(data []byte) Future { return g.ProposeWith(nil, data) }
+
+// ProposeWith is Propose for a command in two parts, so that a header need not be copied together with
+// what it describes. The state machine gets both as they are.
+func (g *Group) ProposeWith(head, data []byte) Future {
 	in, err := g.instance()
 	if err != nil {
 		return failedFuture{err}
@@ -58,7 +62,7 @@ func (g *Group) Propose(data []byte) Future {
 	if in.raft.State() != raft.Leader {
 		return failedFuture{g.notLeader()}
 	}
-	f := in.raft.Apply(data, proposePatience)
+	f := in.raft.ApplyLog(raft.Log{Extensions: head, Data: data}, proposePatience)
 	bindFuture(f, in.dead)
 	return proposal{g: g, f: f}
 }

@@ -19,7 +19,7 @@ const (
 	DefaultLaneBytes      = 32 << 20
 	DefaultGroupBytes     = 64 << 20
 	DefaultInboundBytes   = 512 << 20
-	DefaultCoalesce       = 20 * time.Millisecond
+	DefaultCoalesce       = 50 * time.Millisecond
 	DefaultControlTimeout = 2 * time.Second
 	DefaultBulkTimeout    = 15 * time.Second
 
