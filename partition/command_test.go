@@ -119,8 +119,10 @@ func TestDecodeCommandRefuses(t *testing.T) {
 
 func FuzzDecodeCommand(f *testing.F) {
 	for _, c := range []Command{
-		appendCommand(5, makeBatch(f, 1, 1, 2), makeBatch(f, 0, 0, 1)), {Kind: CommandTrim, Time: 1, Trim: 7},
-		{Kind: CommandSeal}, {Kind: CommandTick, Time: seqno.MaxTime},
+		appendCommand(5, makeBatch(f, 1, 1, 2), makeBatch(f, 0, 0, 1)),
+		{Kind: CommandTrim, Time: 1, Trim: 7},
+		{Kind: CommandSeal},
+		{Kind: CommandTick, Time: seqno.MaxTime},
 	} {
 		head, body := c.Encode()
 		f.Add(head, body)
