@@ -22,6 +22,11 @@ type Entry struct {
 	Data        []byte
 	Extensions  []byte
 	AppendedAt  int64 // Unix time in nanoseconds
+
+	// Sum is the CRC32C of Data if Summed says so: who has computed it from the bytes anyway saves the
+	// journal from reading them again. If it is wrong the entry is damaged in the journal. Get does not fill it in.
+	Sum    uint32
+	Summed bool
 }
 
 // Options of a journal. The zero value is usable.

@@ -57,7 +57,10 @@ func (e *roundEncoder) entry(kind recordKind, group uint64, entry *Entry) int {
 	at := e.length
 	head := e.grow(recordHeaderSize + len(entry.Extensions))
 	copy(head[recordHeaderSize:], entry.Extensions)
-	data := crcOf(0, entry.Data) // read once, for the record and for the round
+	data := entry.Sum
+	if !entry.Summed {
+		data = crcOf(0, entry.Data) // once, for the record and for the round
+	}
 	encodeEntryHeader(head, kind, group, entry, data)
 	e.crc = crc32c.Join(crcOf(e.crc, head), data, len(entry.Data))
 	e.records++

@@ -46,6 +46,7 @@ type header struct {
 	request uint64 // chosen by the requester, repeated by the response
 	length  uint32 // of the body
 	bodyCRC uint32
+	summed  bool // bodyCRC is set already; not on the wire
 }
 
 // checksums are CRC32C throughout.

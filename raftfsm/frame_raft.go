@@ -3,9 +3,12 @@ package raftfsm
 import (
 	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/levada-stream/levada/internal/crc32c"
 )
 
 // Sizes of the fixed parts of bodies.
@@ -67,6 +70,55 @@ func encodeAppend(dst []byte, r *raft.AppendEntriesRequest) (fixed []byte, data 
 		}
 	}
 	return dst, data
+}
+
+// appendChecksum returns the checksum of an append body whose small part is fixed.
+func appendChecksum(fixed []byte, entries []*raft.Log, known *sums) uint32 {
+	sum := crc32.Checksum(fixed, castagnoli)
+	for _, e := range entries {
+		if len(e.Data) >= sumMin {
+			sum = crc32c.Join(sum, known.of(e), len(e.Data))
+		} else {
+			sum = crc32.Update(sum, castagnoli, e.Data)
+		}
+		sum = crc32.Update(sum, castagnoli, e.Extensions)
+	}
+	return sum
+}
+
+// checkAppend verifies the body of an append against its header, before anything in it is believed but
+// where its entries lie. learn is told the checksums of large entries, by their place.
+func checkAppend(h header, body []byte, learn func(i int, sum uint32)) error {
+	le := binary.LittleEndian
+	count, fixed := uint64(0), uint64(len(body))
+	if len(body) >= appendFixedSize {
+		if count = le.Uint64(body[32:]); count <= entriesPerFrameMax && appendFixedSize+count*appendEntrySize <= fixed {
+			fixed = appendFixedSize + count*appendEntrySize
+		} else {
+			count = 0 // the whole is summed as it is
+		}
+	}
+	sum, rest := crc32.Checksum(body[:fixed], castagnoli), body[fixed:]
+	for i := range count {
+		meta := body[appendFixedSize+i*appendEntrySize:]
+		extensions, data := uint64(le.Uint32(meta[28:])), le.Uint64(meta[32:])
+		if data > uint64(len(rest)) || extensions > uint64(len(rest))-data {
+			break
+		}
+		if data >= sumMin {
+			own := crc32.Checksum(rest[:data], castagnoli)
+			sum = crc32c.Join(sum, own, int(data))
+			learn(int(i), own)
+		} else {
+			sum = crc32.Update(sum, castagnoli, rest[:data])
+		}
+		sum = crc32.Update(sum, castagnoli, rest[data:data+extensions])
+		rest = rest[data+extensions:]
+	}
+	if crc32.Update(sum, castagnoli, rest) != h.bodyCRC {
+		return fmt.Errorf("%w: body checksum, kind %d", ErrFrame, h.kind)
+	}
+	return nil
 }
 
 // decodeAppend decodes an append body. The entries' Data and Extensions alias body.

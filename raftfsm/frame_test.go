@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"errors"
+	"hash/crc32"
 	"testing"
 	"time"
 
@@ -77,6 +78,59 @@ func TestAppendRoundTrip(t *testing.T) {
 	}
 	if &got.Entries[0].Data[0] != &body[appendFixedSize+4*appendEntrySize] {
 		t.Error("entry data was copied")
+	}
+}
+
+// TestAppendChecksum: whether the checksums of entries are known or not, the frame's is that of its bytes, and
+// what the receiver remembers are those of the entries.
+func TestAppendChecksum(t *testing.T) {
+	r := sampleAppend()
+	for i, e := range r.Entries {
+		e.Data = bytes.Repeat([]byte{byte(i + 1)}, sumMin-1+i) // one below the limit, the others not
+		e.Extensions = []byte("head")[:i%5]
+	}
+	fixed, data := encodeAppend(nil, r)
+	body := joined(fixed, data)
+	var known sums
+	want := bodyChecksum(body, nil)
+	for range 2 {
+		if got := appendChecksum(fixed, r.Entries, &known); got != want {
+			t.Fatalf("checksum %x, want %x", got, want)
+		}
+	}
+	learnt := map[int]uint32{}
+	if err := checkAppend(header{bodyCRC: want}, body, func(i int, sum uint32) { learnt[i] = sum }); err != nil {
+		t.Fatal(err)
+	}
+	for i, e := range r.Entries {
+		sum, there := learnt[i]
+		if there != (len(e.Data) >= sumMin) || there && sum != crc32.Checksum(e.Data, castagnoli) {
+			t.Errorf("entry %d: learnt %t, %x", i, there, sum)
+		}
+	}
+	for at := 0; at < len(body); at += 1 + at/16 {
+		body[at] ^= 4
+		if checkAppend(header{bodyCRC: want}, body, func(int, uint32) {}) == nil {
+			t.Errorf("a flipped bit in byte %d passes", at)
+		}
+		body[at] ^= 4
+	}
+}
+
+func TestSumsForgetOtherEntries(t *testing.T) {
+	var s sums
+	large := func(index, term uint64) *raft.Log {
+		return &raft.Log{Index: index, Term: term, Data: make([]byte, sumMin)}
+	}
+	s.put(large(7, 2), 11)
+	s.put(&raft.Log{Index: 8, Term: 2, Data: make([]byte, sumMin-1)}, 12)
+	if sum, ok := s.get(large(7, 2)); !ok || sum != 11 {
+		t.Errorf("entry 7 of term 2: %d, %t", sum, ok)
+	}
+	for _, l := range []*raft.Log{large(7, 3), large(7+sumSlots, 2), {Index: 7, Term: 2, Data: make([]byte, sumMin+1)}, large(8, 2)} {
+		if _, ok := s.get(l); ok {
+			t.Errorf("entry %d of term %d with %d bytes is known", l.Index, l.Term, len(l.Data))
+		}
 	}
 }
 
@@ -154,6 +208,9 @@ func FuzzFrame(f *testing.F) {
 		}
 		if r, err := decodeAppend(body, peerID); err == nil && !bytes.Equal(joined(encodeAppend(nil, r)), body) {
 			t.Error("append re-encodes differently")
+		}
+		if err := checkAppend(header{bodyCRC: bodyChecksum(body, nil)}, body, func(int, uint32) {}); err != nil {
+			t.Error("the checksum of an append depends on what it holds")
 		}
 		if r, err := decodeInstall(body, peerID); err == nil {
 			again, err := encodeInstall(nil, r)

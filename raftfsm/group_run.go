@@ -104,6 +104,7 @@ func (g *Group) hook(in *instance) {
 	in.trans.installed.Store(&installed)
 	if s := g.stores.shared; s != nil {
 		in.trans.early.Store(&s.early)
+		in.trans.sums.Store(&s.sums)
 	}
 	handed := func() { in.spurred(ReasonHandedOver) }
 	in.trans.handed.Store(&handed)

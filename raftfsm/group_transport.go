@@ -36,6 +36,8 @@ type groupTransport struct {
 	installed atomic.Pointer[func(index uint64)]
 	// early are entries of this replica that are not durable yet; nil where there never are any.
 	early atomic.Pointer[early]
+	// sums are checksums of this replica's entries; nil for the meta group.
+	sums atomic.Pointer[sums]
 	// handed is told when the leader asks this replica to take over.
 	handed atomic.Pointer[func()]
 }
@@ -196,12 +198,16 @@ func decodeInto(body []byte, term *uint64, yes *bool) (err error) {
 
 // ask sends one request to a node and waits for its response.
 func (g *groupTransport) ask(to string, l lane, kind frameKind, body []byte, data [][]byte, u urgency, timeout time.Duration, into any) error {
+	return g.askWith(to, l, header{kind: kind, group: g.id}, body, data, u, timeout, into)
+}
+
+func (g *groupTransport) askWith(to string, l lane, h header, body []byte, data [][]byte, u urgency, timeout time.Duration, into any) error {
 	k, err := g.t.peer(to).lane(l, g.closed)
 	if err != nil {
 		return err
 	}
 	s := &syncReply{from: k.peerBytes, into: into, done: make(chan error, 1)}
-	id, err := k.request(header{kind: kind, group: g.id}, body, data, u, timeout, s)
+	id, err := k.request(h, body, data, u, timeout, s)
 	if err != nil {
 		return err
 	}
@@ -243,8 +249,8 @@ func (g *groupTransport) AppendEntries(id raft.ServerID, _ raft.ServerAddress, r
 		if err := g.fits(part); err != nil {
 			return err
 		}
-		body, data := encodeAppend(nil, part)
-		if err := g.ask(string(id), laneBulk, kindAppend, body, data, appendUrgency(part), g.t.o.BulkTimeout, a); err != nil || !a.Success {
+		h, body, data := g.appendFrame(part)
+		if err := g.askWith(string(id), laneBulk, h, body, data, appendUrgency(part), g.t.o.BulkTimeout, a); err != nil || !a.Success {
 			return err
 		}
 	}
@@ -264,6 +270,16 @@ func (g *groupTransport) committed(r *raft.AppendEntriesRequest) *raft.AppendEnt
 	send := *r
 	send.LeaderCommitIndex = limit
 	return &send
+}
+
+// appendFrame encodes an append, with its checksum where those of its entries are known.
+func (g *groupTransport) appendFrame(r *raft.AppendEntriesRequest) (h header, body []byte, data [][]byte) {
+	h = header{kind: kindAppend, group: g.id}
+	body, data = encodeAppend(nil, r)
+	if s := g.sums.Load(); s != nil {
+		h.bodyCRC, h.summed = appendChecksum(body, r.Entries, s), true
+	}
+	return h, body, data
 }
 
 // fits refuses an append that no peer would take.

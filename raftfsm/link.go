@@ -130,7 +130,9 @@ func (k *link) prepare(h *header, body []byte, data [][]byte) {
 		n += len(d)
 	}
 	h.length = uint32(n)
-	h.bodyCRC = bodyChecksum(body, data)
+	if !h.summed {
+		h.bodyCRC = bodyChecksum(body, data)
+	}
 }
 
 // waitRoom blocks while the queue is full, if n bytes are worth waiting for. Small frames always
@@ -236,7 +238,7 @@ func (k *link) write(queue [][]byte, tail []byte) error {
 	return err
 }
 
-// readLoop reads frames and hands them to handle until an error, which it returns. Bodies of
+// readLoop reads frames, checks all but appends, and hands them to handle until an error, which it returns. Bodies of
 // appends and calls are exact allocations that handle may keep; others are reused.
 func (k *link) readLoop(r *bufio.Reader, maxFrame int, handle func(header, []byte) error) error {
 	var head [headerSize]byte
@@ -281,6 +283,9 @@ func (k *link) readBody(r *bufio.Reader, h header, small []byte) ([]byte, error)
 	}
 	if _, err := io.ReadFull(r, body); err != nil {
 		return nil, fmt.Errorf("body: %w", err)
+	}
+	if h.kind == kindAppend {
+		return body, nil // handle checks it, entry by entry
 	}
 	return body, checkBody(h, body)
 }

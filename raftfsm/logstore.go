@@ -57,6 +57,7 @@ type logStore struct {
 	running atomic.Bool // NewRaft is done: its goroutines use the store
 	leading atomic.Bool // the instance is leader
 	early   early
+	sums    sums
 }
 
 var (
@@ -126,6 +127,9 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 		entries[i] = journal.Entry{Index: l.Index, Term: l.Term, Type: uint8(l.Type), Data: l.Data, Extensions: l.Extensions}
 		if !l.AppendedAt.IsZero() {
 			entries[i].AppendedAt = l.AppendedAt.UnixNano()
+		}
+		if len(l.Data) >= sumMin {
+			entries[i].Sum, entries[i].Summed = s.sums.of(l), true
 		}
 	}
 	if s.leading.Load() && s.running.Load() && s.storeEarly(entries) {

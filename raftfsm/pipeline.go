@@ -95,9 +95,9 @@ func (p *pipeline) AppendEntries(r *raft.AppendEntriesRequest, a *raft.AppendEnt
 	}
 	f.left = len(parts)
 	for i, part := range parts {
-		body, data := encodeAppend(nil, part)
+		h, body, data := p.g.appendFrame(part)
 		s := &partReply{f: f, from: k.peerBytes}
-		if _, err := k.request(header{kind: kindAppend, group: p.g.id}, body, data, appendUrgency(part), p.g.t.o.BulkTimeout, s); err != nil {
+		if _, err := k.request(h, body, data, appendUrgency(part), p.g.t.o.BulkTimeout, s); err != nil {
 			if i == 0 {
 				p.leave(f)
 				return nil, err

@@ -70,11 +70,11 @@ func (s *session) handle(h header, body []byte) error {
 	case kindInstallSnapshot, kindSnapshotChunk:
 		return fmt.Errorf("%w: snapshot on a shared connection", ErrFrame)
 	}
-	command, err := decodeRequest(h, body, s.k.peerBytes)
+	g := s.t.group(h.group)
+	command, err := s.decode(g, h, body)
 	if err != nil {
 		return err
 	}
-	g := s.t.group(h.group)
 	if g == nil {
 		return s.refuse(h, fault.New(fault.NotFound, "group %d does not run here", h.group))
 	}
@@ -87,6 +87,34 @@ func (s *session) handle(h header, body []byte) error {
 	}
 	return nil
 }
+
+// decode decodes the body of a Raft request for g, nil if that does not run here; it checks that of an append, which is unchecked so far.
+func (s *session) decode(g *groupTransport, h header, body []byte) (any, error) {
+	if h.kind != kindAppend {
+		return decodeRequest(h, body, s.k.peerBytes)
+	}
+	var learnt [entriesLearnt]uint32
+	if err := checkAppend(h, body, func(i int, sum uint32) {
+		if i < len(learnt) {
+			learnt[i] = sum
+		}
+	}); err != nil {
+		return nil, err
+	}
+	r, err := decodeAppend(body, s.k.peerBytes)
+	if err != nil || g == nil || g.sums.Load() == nil {
+		return r, err
+	}
+	for i, e := range r.Entries[:min(len(r.Entries), len(learnt))] {
+		if len(e.Data) >= sumMin {
+			g.sums.Load().put(e, learnt[i])
+		}
+	}
+	return r, nil
+}
+
+// entriesLearnt is up to which place in a frame the checksums of large entries are remembered: a frame holds few of them.
+const entriesLearnt = 64
 
 // decodeRequest decodes the body of a Raft request.
 func decodeRequest(h header, body, from []byte) (any, error) {
