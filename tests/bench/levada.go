@@ -3,12 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -25,10 +22,8 @@ func streamName(shards int) string { return fmt.Sprintf("bench-%d", shards) }
 // levadaSystem is Levada with its defaults.
 func levadaSystem() system {
 	return system{
-		name: "levada",
-		settings: func(int) string {
-			return "defaults of server and client library; 1 stream, partition keys spread over its shards"
-		},
+		name:     "levada",
+		settings: "defaults of the server; 1 stream, partition keys spread over its shards",
 		// The journal fills each of its files once before it uses it, and then
 		// uses it for ever: what it does in its first gigabyte it never does again.
 		prewarm: true,
@@ -174,83 +169,6 @@ func (c *levadaCluster) busiest(ctx context.Context, stream string) (*levadaNode
 		return nil, nil, fmt.Errorf("no node leads a shard of stream %s", stream)
 	}
 	return best, byNode[best.grpc], nil
-}
-
-func (c *levadaCluster) writer(ctx context.Context, shards, size int) (writer, error) {
-	if err := c.createStream(ctx, shards); err != nil {
-		return nil, fmt.Errorf("create %d shards: %w", shards, err)
-	}
-	p, err := c.client.Producer(streamName(shards), client.ProducerOptions{})
-	if err != nil {
-		return nil, err
-	}
-	return &levadaWriter{c: c, producer: p, data: payload(size)}, nil
-}
-
-// payload is what every record carries: noise, so that nothing can compress it.
-func payload(size int) []byte {
-	data := make([]byte, size)
-	random := rand.NewChaCha8([32]byte{1})
-	_, _ = random.Read(data) // never fails
-	return data
-}
-
-// levadaWriter is one producer.
-type levadaWriter struct {
-	c        *levadaCluster
-	producer *client.Producer
-	data     []byte
-}
-
-func (w *levadaWriter) size() int { return len(w.data) }
-
-func (w *levadaWriter) flood(ctx context.Context, acked *atomic.Int64) error {
-	var (
-		callers sync.WaitGroup
-		failed  atomic.Pointer[error]
-	)
-	settled := func(r client.Result) {
-		if r.Err != nil {
-			failed.CompareAndSwap(nil, &r.Err)
-			return
-		}
-		acked.Add(1)
-	}
-	for i := range w.c.b.options.callers {
-		callers.Go(func() {
-			random := rand.New(rand.NewPCG(uint64(i), 1))
-			for ctx.Err() == nil && failed.Load() == nil {
-				r := client.Record{PartitionKey: strconv.FormatUint(random.Uint64N(keys), 10), Data: w.data}
-				if err := w.producer.PutFunc(ctx, r, settled); err != nil && ctx.Err() == nil {
-					failed.CompareAndSwap(nil, &err)
-				}
-			}
-		})
-	}
-	callers.Wait()
-	flushing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
-	defer cancel()
-	if err := w.producer.Flush(flushing); err != nil {
-		return err
-	}
-	if err := failed.Load(); err != nil {
-		return *err
-	}
-	return nil
-}
-
-func (w *levadaWriter) one(ctx context.Context) error {
-	pending, err := w.producer.Put(ctx, client.Record{PartitionKey: "one", Data: w.data})
-	if err != nil {
-		return err
-	}
-	return pending.Result().Err
-}
-
-func (w *levadaWriter) close() {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	_ = w.producer.Close(ctx) // nothing is outstanding
 }
 
 func (c *levadaCluster) readers(shards int) []reader {

@@ -17,7 +17,7 @@ type report struct {
 	Arguments  []string         `json:"arguments"`
 	Levada     string           `json:"levada"`
 	NATS       string           `json:"nats,omitempty"`
-	Throughput []throughput     `json:"throughput,omitempty"` // p1 and p2
+	Throughput []throughput     `json:"throughput,omitempty"` // p1, p2, p4 and p11
 	Tuning     []tuned          `json:"tuning,omitempty"`
 	Reading    []reading        `json:"p5,omitempty"`
 	Latency    []latency        `json:"p3,omitempty"`
@@ -38,7 +38,7 @@ func (r *report) print(w io.Writer) {
 	m := r.Machine
 	fmt.Fprintf(w, "%s · %s, %d cores, %d MiB · Linux %s · %s · %s · load average before %s\n", m.Time, m.CPU, m.Cores, m.MemoryMiB, m.Kernel, m.FileSystem, m.Go, m.LoadBefore)
 	fmt.Fprintf(w, "Levada: %s · NATS: %s · arguments: %s\n", r.Levada, r.NATS, strings.Join(r.Arguments, " "))
-	for _, a := range []appending{p1, p2} {
+	for _, a := range []appending{p1(), p2(), p4()} {
 		if all := slices.DeleteFunc(slices.Clone(r.Throughput), func(t throughput) bool { return t.Row != a.name }); len(all) > 0 {
 			a.print(w, all)
 		}
@@ -55,6 +55,49 @@ func (r *report) print(w io.Writer) {
 	if r.Failover != nil {
 		r.Failover.print(w)
 	}
+}
+
+// onShards is a system with so many shards.
+type onShards struct {
+	shards int
+	system string
+}
+
+// group is runs of the same thing.
+type group[K comparable, T any] struct {
+	key  K
+	runs []T
+}
+
+// groupBy puts together what has the same key, in the order in which keys come first.
+func groupBy[K comparable, T any](all []T, key func(T) K) []group[K, T] {
+	var out []group[K, T]
+	for _, x := range all {
+		k := key(x)
+		i := slices.IndexFunc(out, func(g group[K, T]) bool { return g.key == k })
+		if i < 0 {
+			i = len(out)
+			out = append(out, group[K, T]{key: k})
+		}
+		out[i].runs = append(out[i].runs, x)
+	}
+	return out
+}
+
+func (g group[K, T]) median(of func(T) float64) float64 { return median(column(g.runs, of)) }
+
+// span is the lowest and the highest of the runs.
+func (g group[K, T]) span(of func(T) float64, digits int) string {
+	v := column(g.runs, of)
+	return number(quantile(v, 0), digits) + "–" + number(quantile(v, 1), digits)
+}
+
+// ratioTo says how many times as fast Levada is, of a peer.
+func ratioTo(system string, levada, peer float64) string {
+	if system == "levada" || levada <= 0 || peer <= 0 {
+		return "–"
+	}
+	return number(levada/peer, 1) + " ×"
 }
 
 // table writes rows of cells in Markdown, aligned.
@@ -88,8 +131,10 @@ func quantile(values []float64, q float64) float64 {
 }
 
 // column extracts a figure of each element.
-func column[T any](all []T, of func(T) float64) []float64 {
-	var out []float64
+func column[T any](all []T, of func(T) float64) []float64 { return columnOf(all, of) }
+
+func columnOf[T, U any](all []T, of func(T) U) []U {
+	var out []U
 	for _, x := range all {
 		out = append(out, of(x))
 	}
