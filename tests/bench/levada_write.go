@@ -161,6 +161,11 @@ func (w *levadaWriter) one(ctx context.Context, shard int) error {
 	return err
 }
 
+func (w *levadaWriter) send(ctx context.Context, n uint64, data []byte, done func(shard int, err error)) error {
+	r := client.Record{PartitionKey: strconv.FormatUint(spread(n)%keys, 10), Data: data}
+	return w.producers[0].PutFunc(ctx, r, func(r client.Result) { done(int(r.Shard), r.Err) })
+}
+
 func (w *levadaWriter) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()

@@ -54,3 +54,22 @@ func (m meters) until(end meters, size int) usage {
 
 // perSecond is the number of records per second.
 func (u usage) perSecond() float64 { return float64(u.Records) / u.Seconds }
+
+// meter reads the meters at a moment and once more after a while.
+func meter(ctx context.Context, c cluster, acked *atomic.Int64, from time.Time, duration time.Duration, size int) (u usage, err error) {
+	if err := pause(ctx, time.Until(from)); err != nil {
+		return u, err
+	}
+	first, err := readMeters(ctx, c, acked)
+	if err != nil {
+		return u, err
+	}
+	if err := pause(ctx, time.Until(first.at.Add(duration))); err != nil {
+		return u, err
+	}
+	last, err := readMeters(ctx, c, acked)
+	if err != nil {
+		return u, err
+	}
+	return first.until(last, size), nil
+}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	natsclient "github.com/nats-io/nats.go"
@@ -35,7 +36,7 @@ func natsSystem(name, syncInterval string) system {
 type natsCluster struct {
 	servers []*process
 	urls    map[string]string // by server name
-	leader  string            // of the stream that was created last
+	leaders map[string]string // server name, by stream
 }
 
 func (c *natsCluster) processes() []*process { return c.servers }
@@ -44,7 +45,7 @@ func (c *natsCluster) processes() []*process { return c.servers }
 func (c *natsCluster) stop() {}
 
 func (c *natsCluster) start(ctx context.Context, b *bench, dir, syncInterval string) error {
-	c.urls = map[string]string{}
+	c.urls, c.leaders = map[string]string{}, map[string]string{}
 	var routes []string
 	for i := range nodes {
 		routes = append(routes, "nats://"+b.address(i, 1))
@@ -108,23 +109,44 @@ func (c *natsCluster) writer(ctx context.Context, t target) (writer, error) {
 	if err != nil {
 		return nil, err
 	}
+	leaders, err := createNATSStreams(ctx, js, t.shards)
+	if err != nil {
+		return nil, err
+	}
 	w := &natsWriter{mode: t.how.(natsMode), data: payload(t.size)} // natsMode is NATS's kind of mode
-	for i := range t.shards {
-		subject := fmt.Sprintf("bench.%d.%d", t.shards, i)
-		leader, err := createNATSStream(ctx, js, natsStream(t.shards, i), subject)
-		if err != nil {
-			w.close()
-			return nil, err
-		}
-		c.leader = leader
+	for i, leader := range leaders {
+		c.leaders[natsStream(t.shards, i)] = leader
 		// Connections go to the stream's leader: that saves NATS a hop.
-		if err := w.connect(c.urls[leader], subject); err != nil {
+		if err := w.connect(c.urls[leader], natsSubject(t.shards, i)); err != nil {
 			w.close()
 			return nil, err
 		}
 	}
 	return w, nil
 }
+
+// natsCreators is how many streams are created at a time: hundreds take long one after the other.
+const natsCreators = 8
+
+// createNATSStreams creates so many streams and returns their leaders.
+func createNATSStreams(ctx context.Context, js jetstream.JetStream, shards int) ([]string, error) {
+	var (
+		leaders = make([]string, shards)
+		errs    = make([]error, natsCreators)
+		running sync.WaitGroup
+	)
+	for k := range natsCreators {
+		running.Go(func() {
+			for i := k; i < shards && errs[k] == nil; i += natsCreators {
+				leaders[i], errs[k] = createNATSStream(ctx, js, natsStream(shards, i), natsSubject(shards, i))
+			}
+		})
+	}
+	running.Wait()
+	return leaders, errors.Join(errs...)
+}
+
+func natsSubject(shards, i int) string { return fmt.Sprintf("bench.%d.%d", shards, i) }
 
 // natsStream names the i-th of so many streams.
 func natsStream(shards, i int) string { return fmt.Sprintf("BENCH-%d-%d", shards, i) }

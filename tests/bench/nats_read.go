@@ -28,8 +28,9 @@ func (c *natsCluster) readers(shards int) []reader {
 	}})
 }
 
-func (c *natsCluster) connect() (*natsclient.Conn, jetstream.JetStream, error) {
-	nc, err := natsclient.Connect(c.urls[c.leader])
+// connect goes to the leader of a stream.
+func (c *natsCluster) connect(stream string) (*natsclient.Conn, jetstream.JetStream, error) {
+	nc, err := natsclient.Connect(c.urls[c.leaders[stream]])
 	if err != nil {
 		return nil, nil, err
 	}
@@ -38,7 +39,7 @@ func (c *natsCluster) connect() (*natsclient.Conn, jetstream.JetStream, error) {
 }
 
 func (c *natsCluster) consume(ctx context.Context, stream string, pending int, ordered bool, count int64, got *atomic.Int64) error {
-	nc, js, err := c.connect()
+	nc, js, err := c.connect(stream)
 	if err != nil {
 		return err
 	}
@@ -85,7 +86,7 @@ func (c *natsCluster) consume(ctx context.Context, stream string, pending int, o
 }
 
 func (c *natsCluster) getBatches(ctx context.Context, stream string, count int64, got *atomic.Int64) error {
-	nc, js, err := c.connect()
+	nc, js, err := c.connect(stream)
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,9 @@ import (
 	"github.com/synadia-io/orbit.go/jetstreamext"
 )
 
+// stallMax is how long a publisher waits for room in its window.
+const stallMax = 20 * time.Second
+
 // natsWriter publishes to NATS streams.
 type natsWriter struct {
 	mode       natsMode
@@ -27,6 +30,25 @@ type natsPublisher struct {
 	subject string
 	counted atomic.Pointer[atomic.Int64] // takes the acknowledgements of PublishAsync
 	failed  atomic.Pointer[error]
+
+	mu      sync.Mutex
+	waiting map[*natsclient.Msg]func(error) // what to call for a message that send published
+}
+
+// settled tells whoever waits for a message published by PublishAsync.
+func (p *natsPublisher) settled(m *natsclient.Msg, err error) {
+	p.mu.Lock()
+	done, ok := p.waiting[m]
+	delete(p.waiting, m)
+	p.mu.Unlock()
+	switch c := p.counted.Load(); {
+	case ok:
+		done(err)
+	case err != nil:
+		p.fail(err)
+	case c != nil:
+		c.Add(1)
+	}
 }
 
 // fail keeps the first error.
@@ -38,16 +60,12 @@ func (w *natsWriter) connect(url, subject string) error {
 		if err != nil {
 			return err
 		}
-		p := &natsPublisher{nc: nc, subject: subject}
+		p := &natsPublisher{nc: nc, subject: subject, waiting: map[*natsclient.Msg]func(error){}}
 		w.publishers = append(w.publishers, p)
 		p.js, err = jetstream.New(nc,
 			jetstream.WithPublishAsyncMaxPending(w.mode.pending),
-			jetstream.WithPublishAsyncAckHandler(func(jetstream.JetStream, *natsclient.Msg, *jetstream.PubAck) {
-				if c := p.counted.Load(); c != nil {
-					c.Add(1)
-				}
-			}),
-			jetstream.WithPublishAsyncErrHandler(func(_ jetstream.JetStream, _ *natsclient.Msg, err error) { p.fail(err) }))
+			jetstream.WithPublishAsyncAckHandler(func(_ jetstream.JetStream, m *natsclient.Msg, _ *jetstream.PubAck) { p.settled(m, nil) }),
+			jetstream.WithPublishAsyncErrHandler(func(_ jetstream.JetStream, m *natsclient.Msg, err error) { p.settled(m, err) }))
 		if err != nil {
 			return err
 		}
@@ -88,7 +106,7 @@ func (w *natsWriter) flood(ctx context.Context, acked *atomic.Int64) error {
 func (p *natsPublisher) async(ctx context.Context, data []byte, acked *atomic.Int64) error {
 	p.counted.Store(acked)
 	for ctx.Err() == nil && p.failed.Load() == nil {
-		if _, err := p.js.PublishAsync(p.subject, data, jetstream.WithStallWait(20*time.Second)); err != nil {
+		if _, err := p.js.PublishAsync(p.subject, data, jetstream.WithStallWait(stallMax)); err != nil {
 			return err
 		}
 	}
@@ -153,6 +171,21 @@ func (p *natsPublisher) fastBatch(ctx context.Context, data []byte, flow int, ac
 func (w *natsWriter) one(ctx context.Context, shard int) error {
 	p := w.publishers[shard*w.mode.publishers]
 	_, err := p.js.Publish(ctx, p.subject, w.data)
+	return err
+}
+
+func (w *natsWriter) send(_ context.Context, n uint64, data []byte, done func(shard int, err error)) error {
+	i := int(spread(n) % uint64(len(w.publishers)))
+	p, m := w.publishers[i], &natsclient.Msg{Subject: w.publishers[i].subject, Data: data}
+	p.mu.Lock()
+	p.waiting[m] = func(err error) { done(i/w.mode.publishers, err) }
+	p.mu.Unlock()
+	_, err := p.js.PublishMsgAsync(m, jetstream.WithStallWait(stallMax))
+	if err != nil {
+		p.mu.Lock()
+		delete(p.waiting, m)
+		p.mu.Unlock()
+	}
 	return err
 }
 

@@ -21,6 +21,8 @@ type report struct {
 	Tuning     []tuned          `json:"tuning,omitempty"`
 	Reading    []reading        `json:"p5,omitempty"`
 	Latency    []latency        `json:"p3,omitempty"`
+	Active     []active         `json:"p10,omitempty"`
+	Paced      []paced          `json:"p14,omitempty"`
 	Idle       []idle           `json:"p9,omitempty"`
 	Failover   *failoverSummary `json:"p13,omitempty"`
 }
@@ -38,7 +40,7 @@ func (r *report) print(w io.Writer) {
 	m := r.Machine
 	fmt.Fprintf(w, "%s · %s, %d cores, %d MiB · Linux %s · %s · %s · load average before %s\n", m.Time, m.CPU, m.Cores, m.MemoryMiB, m.Kernel, m.FileSystem, m.Go, m.LoadBefore)
 	fmt.Fprintf(w, "Levada: %s · NATS: %s · arguments: %s\n", r.Levada, r.NATS, strings.Join(r.Arguments, " "))
-	for _, a := range []appending{p1(), p2(), p4()} {
+	for _, a := range []appending{p1(), p2(), p4(), p11()} {
 		if all := slices.DeleteFunc(slices.Clone(r.Throughput), func(t throughput) bool { return t.Row != a.name }); len(all) > 0 {
 			a.print(w, all)
 		}
@@ -48,6 +50,12 @@ func (r *report) print(w io.Writer) {
 	}
 	if len(r.Latency) > 0 {
 		r.printLatency(w)
+	}
+	if len(r.Active) > 0 {
+		r.printActive(w)
+	}
+	if len(r.Paced) > 0 {
+		r.printPaced(w)
 	}
 	if len(r.Idle) > 0 {
 		r.printIdle(w)

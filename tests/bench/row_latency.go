@@ -45,52 +45,20 @@ func ms(microseconds int64) float64 { return float64(microseconds) / 1e3 }
 
 // latencyRow is P3: one caller that waits for each record.
 func latencyRow(ctx context.Context, b *bench) error {
-	systems := []contender{levadaContender()}
-	if b.options.peers {
-		systems = append(systems, natsContenders(waiting())...)
-	}
-	for run := range b.options.runs {
-		for _, s := range systems {
-			err := b.with(ctx, s.system, func(ctx context.Context, c cluster) error { return b.latencyRun(ctx, s, c, run+1) })
-			if err != nil {
-				return fmt.Errorf("%s: %w", s.name, err)
-			}
-		}
-	}
-	return nil
-}
-
-func (b *bench) latencyRun(ctx context.Context, s contender, c cluster, run int) error {
-	how := s.modes(1)[0]
-	w, err := c.writer(ctx, target{1, recordBytes, how})
-	if err != nil {
-		return err
-	}
-	defer w.close()
-	h := newHistogram()
-	start := time.Now()
-	for {
-		before := time.Now()
-		if before.Sub(start) > b.options.warmup+b.options.duration {
-			break
-		}
-		one, cancel := context.WithTimeout(ctx, latencyMax)
-		err := w.one(one, 0)
-		cancel()
+	return b.turns(ctx, waiting(), func(ctx context.Context, s system, how mode, c cluster, run int) error {
+		w, err := c.writer(ctx, target{1, recordBytes, how})
 		if err != nil {
 			return err
 		}
-		if before.Sub(start) < b.options.warmup {
-			continue
-		}
-		if err := h.RecordValue(max(1, time.Since(before).Microseconds())); err != nil {
+		defer w.close()
+		_, q, err := closedLoop(ctx, c, w, 1, b.options.warmup, b.options.duration)
+		if err != nil {
 			return err
 		}
-	}
-	l := latency{System: s.name, Settings: s.describe(how), Run: run, quantiles: quantilesOf(h)}
-	b.report.Latency = append(b.report.Latency, l)
-	b.say("p3 run %d: %s: p50 %d µs, p99 %d µs", run, s.name, l.P50, l.P99)
-	return nil
+		b.report.Latency = append(b.report.Latency, latency{System: s.name, Settings: s.describe(how), Run: run, quantiles: q})
+		b.say("p3 run %d: %s: p50 %d µs, p99 %d µs", run, s.name, q.P50, q.P99)
+		return nil
+	})
 }
 
 func (r *report) printLatency(w io.Writer) {

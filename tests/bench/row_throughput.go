@@ -58,6 +58,12 @@ func p4() appending {
 	return a
 }
 
+func p11() appending {
+	a := p1()
+	a.name, a.shards = "p11", func(o *options) string { return o.manyShards }
+	return a
+}
+
 func usualModes() []mode { return []mode{levadaDefaults()} }
 
 func (a appending) contenders(peers bool) []contender {
@@ -164,18 +170,9 @@ func flood(ctx context.Context, c cluster, w writer, before warmup, duration tim
 	if err := before.run(ctx, w, &acked); err != nil {
 		return t, err
 	}
-	first, err := readMeters(ctx, c, &acked)
-	if err != nil {
+	if t.usage, err = meter(ctx, c, &acked, time.Now(), duration, w.size()); err != nil {
 		return t, err
 	}
-	if err := pause(ctx, duration); err != nil {
-		return t, err
-	}
-	last, err := readMeters(ctx, c, &acked)
-	if err != nil {
-		return t, err
-	}
-	t.usage = first.until(last, w.size())
 	t.PeakMax, t.PeakSum, err = peaks(c.processes())
 	return t, err
 }
@@ -207,7 +204,23 @@ func (a appending) print(w io.Writer, all []throughput) {
 	table(w, rows)
 	printWritten(w, lines)
 	fmt.Fprintln(w)
+	if a.name == p11().name {
+		printScaling(w, groups)
+	}
 	for _, g := range groups {
 		fmt.Fprintf(w, "- %s, %d shards: %s\n", g.key.system, g.key.shards, g.runs[0].Settings)
+	}
+}
+
+// printScaling says what becomes of each system's throughput with more shards.
+func printScaling(w io.Writer, groups []group[onShards, throughput]) {
+	for _, system := range groupBy(groups, func(g group[onShards, throughput]) string { return g.key.system }) {
+		speed := func(g group[onShards, throughput]) float64 {
+			return g.median(func(t throughput) float64 { return t.MBps })
+		}
+		few := system.runs[0]
+		for _, many := range system.runs[1:] {
+			fmt.Fprintf(w, "- %s: %.0f %% of the throughput at %d shards is left at %d\n", system.key, 100*speed(many)/speed(few), few.key.shards, many.key.shards)
+		}
 	}
 }

@@ -83,6 +83,10 @@ type writer interface {
 	flood(ctx context.Context, acked *atomic.Int64) error
 	// one appends one record to a shard and returns when it is acknowledged. It may be called concurrently.
 	one(ctx context.Context, shard int) error
+	// send hands over the n-th record of a schedule and waits only for room; n decides where it goes. done is called
+	// once, when the record is acknowledged or given up, unless send returns an error. The data are the
+	// writer's until then.
+	send(ctx context.Context, n uint64, data []byte, done func(shard int, err error)) error
 	close()
 }
 
