@@ -184,3 +184,19 @@ func (c *levadaCluster) readers(shards int) []reader {
 		return nil
 	}}}
 }
+
+// tail is one stream reader of all shards.
+func (c *levadaCluster) tail(ctx context.Context, shards int, ready func(), got func(data []byte)) error {
+	r := c.client.ReadStream(ctx, streamName(shards), client.ReadOptions{From: client.Latest(), Follow: true})
+	defer r.Close()
+	ready()
+	for {
+		records, err := r.NextBatch(ctx)
+		if err != nil {
+			return err
+		}
+		for _, record := range records {
+			got(record.Data)
+		}
+	}
+}

@@ -106,3 +106,36 @@ func (c *natsCluster) getBatches(ctx context.Context, stream string, count int64
 	}
 	return nil
 }
+
+// tail is one ordered consumer for each stream, to whom the server pushes.
+func (c *natsCluster) tail(ctx context.Context, shards int, ready func(), got func(data []byte)) error {
+	failed := make(chan error, shards)
+	for i := range shards {
+		nc, js, err := c.connect(natsStream(shards, i))
+		if err != nil {
+			return err
+		}
+		defer nc.Close() // all of them stay until the end
+		consumer, err := js.OrderedConsumer(ctx, natsStream(shards, i), jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverNewPolicy})
+		if err != nil {
+			return err
+		}
+		consuming, err := consumer.Consume(func(m jetstream.Msg) { got(m.Data()) }, jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
+			select {
+			case failed <- err:
+			default: // the first errors will do
+			}
+		}))
+		if err != nil {
+			return err
+		}
+		defer consuming.Stop()
+	}
+	ready()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -21,6 +22,7 @@ type report struct {
 	Tuning     []tuned          `json:"tuning,omitempty"`
 	Reading    []reading        `json:"p5,omitempty"`
 	Latency    []latency        `json:"p3,omitempty"`
+	Push       []push           `json:"p8,omitempty"`
 	Active     []active         `json:"p10,omitempty"`
 	Paced      []paced          `json:"p14,omitempty"`
 	Idle       []idle           `json:"p9,omitempty"`
@@ -51,6 +53,9 @@ func (r *report) print(w io.Writer) {
 	if len(r.Latency) > 0 {
 		r.printLatency(w)
 	}
+	if len(r.Push) > 0 {
+		r.printPush(w)
+	}
 	if len(r.Active) > 0 {
 		r.printActive(w)
 	}
@@ -69,6 +74,10 @@ func (r *report) print(w io.Writer) {
 type onShards struct {
 	shards int
 	system string
+}
+
+func sortByShards[T any](groups []group[onShards, T]) {
+	slices.SortStableFunc(groups, func(a, b group[onShards, T]) int { return cmp.Compare(a.key.shards, b.key.shards) })
 }
 
 // group is runs of the same thing.

@@ -79,27 +79,29 @@ func (p *paced) measure(ctx context.Context, b *bench, c cluster, w writer) erro
 			}
 		},
 	}
-	type outcome struct {
-		offered
-		err error
-	}
-	ended := make(chan outcome, 1)
-	start := time.Now()
-	go func() {
-		o, err := loop.run(ctx, start)
-		ended <- outcome{o, err}
-	}()
-	u, err := meter(ctx, c, &acked, start.Add(from), b.options.duration, w.size())
-	o := <-ended
+	u, o, runErr, err := pacedRun(ctx, c, loop, time.Now(), &acked, from)
 	if err != nil {
 		return err
 	}
 	p.usage, p.quantiles, p.Late, p.Missed = u, seen.take(), quantilesOf(o.late), o.missed
 	p.Behind = p.MBps < keptUp*p.Asked || o.missed > 0
-	if o.err != nil {
-		p.Error, p.Behind = o.err.Error(), true
+	if runErr != nil {
+		p.Error, p.Behind = runErr.Error(), true
 	}
 	return ctx.Err()
+}
+
+// pacedRun runs an open loop and reads the meters over the part of it after the warm-up. runErr is the loop's
+// own: the system failed under the load.
+func pacedRun(ctx context.Context, c cluster, loop openLoop, start time.Time, acked *atomic.Int64, before time.Duration) (u usage, o offered, runErr, err error) {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		o, runErr = loop.run(ctx, start)
+	}()
+	u, err = meter(ctx, c, acked, start.Add(before), loop.total-before, loop.w.size())
+	<-ended
+	return u, o, runErr, err
 }
 
 func (r *report) printPaced(w io.Writer) {

@@ -1,12 +1,10 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"runtime/debug"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -181,7 +179,7 @@ func (a appending) print(w io.Writer, all []throughput) {
 	fmt.Fprintf(w, "\n%s: %s; medians of the runs\n\n", strings.ToUpper(a.name), a.title)
 	rows := [][]string{{"shards", "system", "MB/s", "lowest–highest", "records/s", "Levada is", "CPU s/GB servers", "client", "cores busy", "peak MiB largest node", "all nodes"}}
 	groups := groupBy(all, func(t throughput) onShards { return onShards{t.Shards, t.System} })
-	slices.SortStableFunc(groups, func(a, b group[onShards, throughput]) int { return cmp.Compare(a.key.shards, b.key.shards) })
+	sortByShards(groups)
 	speed := func(t throughput) float64 { return t.MBps }
 	own := map[int]float64{} // Levada's, by number of shards
 	var lines []writtenLine

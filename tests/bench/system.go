@@ -69,6 +69,9 @@ type cluster interface {
 	writer(ctx context.Context, t target) (writer, error)
 	// readers returns the ways to read all of what writer created as n shards.
 	readers(shards int) []reader
+	// tail reads what is written to n shards from now on, until ctx ends. It calls ready when its readers are
+	// about to be at the tail, and got, concurrently, with each record's data.
+	tail(ctx context.Context, shards int, ready func(), got func(data []byte)) error
 	// volumes returns what the servers have written to their disks since they were started.
 	volumes(ctx context.Context) (volumes, error)
 }
