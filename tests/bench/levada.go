@@ -46,6 +46,7 @@ type levadaNode struct {
 // levadaCluster is three Levada nodes and a client of theirs.
 type levadaCluster struct {
 	b      *bench
+	dir    string // holds the nodes' directories
 	nodes  []*levadaNode
 	client *client.Client // nil until the cluster is healthy
 }
@@ -59,7 +60,7 @@ func (c *levadaCluster) processes() []*process {
 }
 
 func startLevada(ctx context.Context, b *bench, dir string) (*levadaCluster, error) {
-	c := &levadaCluster{b: b}
+	c := &levadaCluster{b: b, dir: dir}
 	for i := range nodes {
 		name := fmt.Sprintf("node%d", i+1)
 		config := filepath.Join(dir, name+".yaml")

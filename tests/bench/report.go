@@ -22,6 +22,7 @@ type report struct {
 	Tuning     []tuned          `json:"tuning,omitempty"`
 	Reading    []reading        `json:"p5,omitempty"`
 	Latency    []latency        `json:"p3,omitempty"`
+	Cold       []coldRead       `json:"p6,omitempty"`
 	Push       []push           `json:"p8,omitempty"`
 	Active     []active         `json:"p10,omitempty"`
 	Paced      []paced          `json:"p14,omitempty"`
@@ -52,6 +53,9 @@ func (r *report) print(w io.Writer) {
 	}
 	if len(r.Latency) > 0 {
 		r.printLatency(w)
+	}
+	if len(r.Cold) > 0 {
+		r.printCold(w)
 	}
 	if len(r.Push) > 0 {
 		r.printPush(w)

@@ -9,9 +9,6 @@ import (
 	"time"
 )
 
-// readMax bounds one reading.
-const readMax = 2 * time.Minute
-
 // reading is the outcome of reading once.
 type reading struct {
 	System    string  `json:"system"`
@@ -75,13 +72,13 @@ func fill(ctx context.Context, w writer, bytes int64) (int64, error) {
 	stop()
 	err = errors.Join(err, <-ended)
 	if got := acked.Load() * int64(w.size()); err == nil && got < bytes {
-		err = fmt.Errorf("only %d of %d bytes were taken in %v", got, bytes, prewarmMax)
+		err = fmt.Errorf("only %d of %d bytes were taken in %v", got, bytes, volumeMax(bytes))
 	}
 	return acked.Load(), err
 }
 
 func readOnce(ctx context.Context, c cluster, way reader, count int64) (r reading, err error) {
-	ctx, cancel := context.WithTimeout(ctx, readMax)
+	ctx, cancel := context.WithTimeout(ctx, volumeMax(count*recordBytes))
 	defer cancel()
 	cpu0, err := cpuOf(c.processes())
 	if err != nil {

@@ -22,8 +22,10 @@ type throughput struct {
 	PeakSum int64 `json:"peak_memory_all_servers_bytes"`
 }
 
-// prewarmMax bounds how long the volume before the first run may take.
-const prewarmMax = time.Minute
+// volumeMax bounds how long so many bytes may take to be written or read: a slow disk does 20 MB/s.
+func volumeMax(bytes int64) time.Duration {
+	return time.Minute + time.Duration(float64(bytes)/20e6*float64(time.Second))
+}
 
 // appending is a row that appends as much as the system takes.
 type appending struct {
@@ -143,7 +145,7 @@ func (w warmup) run(ctx context.Context, to writer, acked *atomic.Int64) error {
 	if err := pause(ctx, w.duration); err != nil {
 		return err
 	}
-	for end := time.Now().Add(prewarmMax); acked.Load()*int64(to.size()) < w.bytes && time.Now().Before(end); {
+	for end := time.Now().Add(volumeMax(w.bytes)); acked.Load()*int64(to.size()) < w.bytes && time.Now().Before(end); {
 		if err := pause(ctx, pollEvery); err != nil {
 			return err
 		}
