@@ -20,7 +20,11 @@ const keys = 1 << 20
 func streamName(shards int) string { return fmt.Sprintf("bench-%d", shards) }
 
 // levadaSystem is Levada with its defaults.
-func levadaSystem() system {
+func levadaSystem() system { return levadaTuned("", 0) }
+
+// levadaTuned is Levada with more in its configuration files, and with streams
+// that keep so many bytes per shard, 0 for no limit.
+func levadaTuned(config string, retention int64) system {
 	return system{
 		name:     "levada",
 		settings: "defaults of the server; 1 stream, partition keys spread over its shards",
@@ -28,7 +32,7 @@ func levadaSystem() system {
 		// uses it for ever: what it does in its first gigabyte it never does again.
 		prewarm: true,
 		start: func(ctx context.Context, b *bench, dir string) (cluster, error) {
-			c, err := startLevada(ctx, b, dir)
+			c, err := startLevada(ctx, b, dir, config, retention)
 			if c == nil {
 				return nil, err
 			}
@@ -45,10 +49,11 @@ type levadaNode struct {
 
 // levadaCluster is three Levada nodes and a client of theirs.
 type levadaCluster struct {
-	b      *bench
-	dir    string // holds the nodes' directories
-	nodes  []*levadaNode
-	client *client.Client // nil until the cluster is healthy
+	b         *bench
+	dir       string // holds the nodes' directories
+	nodes     []*levadaNode
+	retention int64          // bytes per shard that streams keep, 0 for no limit
+	client    *client.Client // nil until the cluster is healthy
 }
 
 func (c *levadaCluster) processes() []*process {
@@ -59,12 +64,12 @@ func (c *levadaCluster) processes() []*process {
 	return all
 }
 
-func startLevada(ctx context.Context, b *bench, dir string) (*levadaCluster, error) {
-	c := &levadaCluster{b: b, dir: dir}
+func startLevada(ctx context.Context, b *bench, dir, more string, retention int64) (*levadaCluster, error) {
+	c := &levadaCluster{b: b, dir: dir, retention: retention}
 	for i := range nodes {
 		name := fmt.Sprintf("node%d", i+1)
 		config := filepath.Join(dir, name+".yaml")
-		if err := os.WriteFile(config, []byte(levadaConfig(b, dir, name, i)), 0o600); err != nil {
+		if err := os.WriteFile(config, []byte(levadaConfig(b, dir, name, i)+more), 0o600); err != nil {
 			return c, err
 		}
 		p, err := b.launcher.start(command{name: name, binary: b.levada, args: []string{"serve", "--config", config}, log: filepath.Join(dir, name+".log")})
@@ -137,7 +142,7 @@ func (c *levadaCluster) stop() {
 func (c *levadaCluster) createStream(ctx context.Context, shards int) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
-	_, _, err := c.client.CreateStream(ctx, streamName(shards), &levadav1.StreamSettings{Shards: uint32(shards), Replicas: nodes}, true)
+	_, _, err := c.client.CreateStream(ctx, streamName(shards), &levadav1.StreamSettings{Shards: uint32(shards), Replicas: nodes, RetentionBytes: c.retention}, true)
 	return err
 }
 

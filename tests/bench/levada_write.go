@@ -51,7 +51,7 @@ func (c *levadaCluster) writer(ctx context.Context, t target) (writer, error) {
 	if err := c.createStream(ctx, t.shards); err != nil {
 		return nil, fmt.Errorf("create %d shards: %w", t.shards, err)
 	}
-	w := &levadaWriter{callers: c.b.options.callers, data: payload(t.size)}
+	w := &levadaWriter{callers: c.b.options.callers, stored: make([]atomic.Int64, t.shards), data: payload(t.size)}
 	var err error
 	if w.keys, err = c.keysOf(ctx, streamName(t.shards)); err != nil {
 		return nil, err
@@ -109,7 +109,8 @@ func payload(size int) []byte {
 type levadaWriter struct {
 	callers   int
 	producers []*client.Producer
-	keys      []string // of the shards
+	keys      []string       // of the shards
+	stored    []atomic.Int64 // records acknowledged, by shard
 	data      []byte
 }
 
@@ -125,6 +126,7 @@ func (w *levadaWriter) flood(ctx context.Context, acked *atomic.Int64) error {
 			failed.CompareAndSwap(nil, &r.Err)
 			return
 		}
+		w.stored[r.Shard].Add(1)
 		acked.Add(1)
 	}
 	for i := range w.callers {
@@ -163,7 +165,21 @@ func (w *levadaWriter) one(ctx context.Context, shard int) error {
 
 func (w *levadaWriter) send(ctx context.Context, n uint64, data []byte, done func(shard int, err error)) error {
 	r := client.Record{PartitionKey: strconv.FormatUint(spread(n)%keys, 10), Data: data}
-	return w.producers[0].PutFunc(ctx, r, func(r client.Result) { done(int(r.Shard), r.Err) })
+	return w.producers[0].PutFunc(ctx, r, func(r client.Result) {
+		if r.Err == nil {
+			w.stored[r.Shard].Add(1)
+		}
+		done(int(r.Shard), r.Err)
+	})
+}
+
+// storedPerShard returns the numbers of records that flood and send had acknowledged.
+func (w *levadaWriter) storedPerShard() []int64 {
+	all := make([]int64, len(w.stored))
+	for i := range w.stored {
+		all[i] = w.stored[i].Load()
+	}
+	return all
 }
 
 func (w *levadaWriter) close() {

@@ -37,6 +37,7 @@ func allRows() []row {
 		{"p14", "latency at fixed loads", true, pacedRow},
 		{"p9", "idle shards", false, idleRow},
 		{"p13", "kill -9 of a leader", false, failoverRow},
+		{"soak", "hours of load with retention and a reader", false, soakRow},
 	}
 }
 
@@ -97,6 +98,9 @@ func run(ctx context.Context, o options) (err error) {
 		}
 	}
 	b.report.print(os.Stdout)
+	if o.plots != "" {
+		errs = append(errs, b.report.writePlots(o.plots))
+	}
 	return errors.Join(append(errs, b.report.write(o.results))...)
 }
 

@@ -28,6 +28,7 @@ type report struct {
 	Paced      []paced          `json:"p14,omitempty"`
 	Idle       []idle           `json:"p9,omitempty"`
 	Failover   *failoverSummary `json:"p13,omitempty"`
+	Soak       *soak            `json:"soak,omitempty"`
 }
 
 func (r *report) write(path string) error {
@@ -71,6 +72,9 @@ func (r *report) print(w io.Writer) {
 	}
 	if r.Failover != nil {
 		r.Failover.print(w)
+	}
+	if r.Soak != nil {
+		r.Soak.print(w)
 	}
 }
 
