@@ -50,7 +50,7 @@ func natsModes(shards, size int) []mode {
 			{"fast", 4, 500},
 		}
 	case shards >= manyStreams:
-		small = []natsMode{{"async", 1, 16}, {"async", 1, 64}, {"async", 1, 256}, {"atomic", 1, 50}, {"atomic", 1, 250}, {"fast", 1, 50}}
+		small = []natsMode{{"async", 1, 16}, {"async", 1, 64}, {"atomic", 1, 50}, {"fast", 1, 50}}
 	}
 	var all []mode
 	for _, m := range small {

@@ -26,6 +26,7 @@ type options struct {
 	prewarm    int64
 	shards     string
 	manyShards string
+	manyPeers  bool
 	readMiB    int64
 
 	active     int
@@ -100,6 +101,7 @@ func (o *options) generalFlags(f *flag.FlagSet) {
 func (o *options) rowFlags(f *flag.FlagSet) {
 	f.StringVar(&o.shards, "shards", "1,16", "numbers of shards (p1, p2, p4)")
 	f.StringVar(&o.manyShards, "many-shards", "16,256", "numbers of shards whose throughputs are compared (p11)")
+	f.BoolVar(&o.manyPeers, "many-peers", false, "measure the peers in p11 too: hundreds of NATS streams take minutes to create and to tune, and stall under some settings")
 	f.Int64Var(&o.readMiB, "read", 1024, "MiB that are written and then read (p5)")
 	f.IntVar(&o.active, "active", 200, "shards, with one caller each (p10)")
 	f.StringVar(&o.rates, "rates", "20,50,100", "loads in MB/s (p14)")

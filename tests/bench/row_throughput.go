@@ -81,7 +81,7 @@ func (a appending) row(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	contenders := a.contenders(b.options.peers)
+	contenders := a.contenders(b.options.peers && (a.name != p11().name || b.options.manyPeers))
 	kept := make([]map[int]mode, len(contenders)) // by number of shards
 	for i, c := range contenders {
 		kept[i] = map[int]mode{}
