@@ -60,7 +60,7 @@ func (s scale) ticks() []float64 {
 	}
 	step := niceStep((s.high - s.low) / 6)
 	for n := math.Ceil(s.low/step - 1e-9); n*step <= s.high+step*1e-9; n++ {
-		out = append(out, n*step)
+		out = append(out, n*step+0) // the sum makes a negative zero a plain one
 	}
 	return out
 }

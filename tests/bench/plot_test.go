@@ -21,6 +21,8 @@ func TestTicks(t *testing.T) {
 	} {
 		if got := c.s.ticks(); !slices.Equal(got, c.want) {
 			t.Errorf("%+v: %v, want %v", c.s, got, c.want)
+		} else if first := tickText(got[0]); first != "0" && first != "1" {
+			t.Errorf("%+v begins at %s", c.s, first)
 		}
 	}
 }
