@@ -113,18 +113,18 @@ func (c *levadaCluster) volumes(ctx context.Context) (v volumes, err error) {
 
 // writtenLine is a row of the table of bytes written.
 type writtenLine struct {
-	shards int
+	at     string // what the row is measured at, such as a number of shards
 	system string
 	runs   []amplification
 }
 
-// printWritten writes the table of bytes written, with medians of the runs.
-func printWritten(w io.Writer, lines []writtenLine) {
+// printWritten writes the table of bytes written, with medians of the runs. what says what the lines are at.
+func printWritten(w io.Writer, what string, lines []writtenLine) {
 	fmt.Fprint(w, "\nBytes written to disk per byte of acknowledged record data, for each of the 3 replicas\n\n")
-	rows := [][]string{{"shards", "system", "all", "journal", "of it moved", "shard logs", "rest"}}
+	rows := [][]string{{what, "system", "all", "journal", "of it moved", "shard logs", "rest"}}
 	for _, l := range lines {
 		of := func(f func(amplification) float64) string { return number(median(column(l.runs, f)), 2) }
-		cells := []string{fmt.Sprint(l.shards), l.system, of(func(a amplification) float64 { return a.All })}
+		cells := []string{l.at, l.system, of(func(a amplification) float64 { return a.All })}
 		if l.runs[0].Parts {
 			cells = append(cells, of(func(a amplification) float64 { return a.Journal }), of(func(a amplification) float64 { return a.Relocated }),
 				of(func(a amplification) float64 { return a.ShardLogs }), of(func(a amplification) float64 { return a.Rest }))

@@ -32,6 +32,7 @@ type options struct {
 	active     int
 	rates      string
 	rateShards int
+	rateTime   time.Duration
 	pushShards string
 	pushShare  float64
 	coldMiB    int64
@@ -92,7 +93,7 @@ func (o *options) generalFlags(f *flag.FlagSet) {
 	f.IntVar(&o.callers, "callers", 2, "goroutines that put records into Levada's producer, or that offer records by a schedule to any system (p1, p2, p4, p8, p11, p14, soak)")
 	f.BoolVar(&o.peers, "peers", true, "measure the peers too")
 	f.IntVar(&o.runs, "runs", 5, "runs per system (all but p9, p13 and soak)")
-	f.DurationVar(&o.duration, "duration", 3*time.Second, "measured part of a run (all but p5, p6, p9, p13 and soak)")
+	f.DurationVar(&o.duration, "duration", 3*time.Second, "measured part of a run (all but p5, p6, p9, p13, p14 and soak)")
 	f.DurationVar(&o.warmup, "warmup", 1500*time.Millisecond, "part of a run before that")
 	f.DurationVar(&o.tune, "tune", time.Second, "how long each setting of a system is tried, where there are several (p1, p2, p4, p11)")
 	f.Int64Var(&o.prewarm, "prewarm", 1280, "MiB that each new Levada cluster takes before it is measured, so that its journal's files are in their second round; 0 measures a new cluster (p1, p2, p4, p8, p10, p11, p14)")
@@ -106,6 +107,7 @@ func (o *options) rowFlags(f *flag.FlagSet) {
 	f.IntVar(&o.active, "active", 200, "shards, with one caller each (p10)")
 	f.StringVar(&o.rates, "rates", "20,50,100", "loads in MB/s (p14)")
 	f.IntVar(&o.rateShards, "rate-shards", 16, "shards that the load is spread over (p14)")
+	f.DurationVar(&o.rateTime, "rate-duration", 10*time.Second, "measured part of each load (p14)")
 	f.StringVar(&o.pushShards, "push-shards", "1,16", "numbers of shards (p8)")
 	f.Float64Var(&o.pushShare, "push-share", 0.1, "load as a share of the throughput measured just before (p8)")
 	f.Int64Var(&o.coldMiB, "cold", 2048, "MiB that are written and then read cold (p6)")
@@ -128,6 +130,7 @@ func (o *options) validate() error {
 		{"kill-shards", o.killShards >= 1},
 		{"active", o.active >= 1},
 		{"rate-shards", o.rateShards >= 1},
+		{"rate-duration", o.rateTime > 0},
 		{"push-share", o.pushShare > 0},
 		{"cold", o.coldMiB >= 1},
 		{"duration", o.duration > 0},

@@ -45,7 +45,8 @@ func TestScale(t *testing.T) {
 func TestPlotsAreXML(t *testing.T) {
 	r := report{
 		Throughput: []throughput{
-			{Row: "p1", System: "levada", Shards: 1, usage: usage{MBps: 100}}, {Row: "p1", System: "levada", Shards: 1, usage: usage{MBps: 120}},
+			{Row: "p1", System: "levada", Shards: 1, usage: usage{MBps: 100}},
+			{Row: "p1", System: "levada", Shards: 1, usage: usage{MBps: 120}},
 			{Row: "p1", System: "a<b>&c", Shards: 1, usage: usage{MBps: 0}},
 		},
 		Active:  []active{{System: "levada", usage: usage{Records: 10, Seconds: 2}}},

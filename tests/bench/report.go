@@ -44,38 +44,37 @@ func (r *report) print(w io.Writer) {
 	m := r.Machine
 	fmt.Fprintf(w, "%s · %s, %d cores, %d MiB · Linux %s · %s · %s · load average before %s\n", m.Time, m.CPU, m.Cores, m.MemoryMiB, m.Kernel, m.FileSystem, m.Go, m.LoadBefore)
 	fmt.Fprintf(w, "Levada: %s · NATS: %s · arguments: %s\n", r.Levada, r.NATS, strings.Join(r.Arguments, " "))
-	for _, a := range []appending{p1(), p2(), p4(), p11()} {
-		if all := slices.DeleteFunc(slices.Clone(r.Throughput), func(t throughput) bool { return t.Row != a.name }); len(all) > 0 {
-			a.print(w, all)
+	for _, print := range r.sections() {
+		print(w)
+	}
+}
+
+// sections are the tables of what was measured, in the order of the rows.
+func (r *report) sections() []func(io.Writer) {
+	var out []func(io.Writer)
+	add := func(measured bool, print func(io.Writer)) {
+		if measured {
+			out = append(out, print)
 		}
 	}
-	if len(r.Reading) > 0 {
-		r.printReading(w)
+	appended := func(a appending) {
+		all := slices.DeleteFunc(slices.Clone(r.Throughput), func(t throughput) bool { return t.Row != a.name })
+		add(len(all) > 0, func(w io.Writer) { a.print(w, all) })
 	}
-	if len(r.Latency) > 0 {
-		r.printLatency(w)
-	}
-	if len(r.Cold) > 0 {
-		r.printCold(w)
-	}
-	if len(r.Push) > 0 {
-		r.printPush(w)
-	}
-	if len(r.Active) > 0 {
-		r.printActive(w)
-	}
-	if len(r.Paced) > 0 {
-		r.printPaced(w)
-	}
-	if len(r.Idle) > 0 {
-		r.printIdle(w)
-	}
-	if r.Failover != nil {
-		r.Failover.print(w)
-	}
-	if r.Soak != nil {
-		r.Soak.print(w)
-	}
+	appended(p1())
+	appended(p2())
+	add(len(r.Latency) > 0, r.printLatency)
+	appended(p4())
+	add(len(r.Reading) > 0, r.printReading)
+	add(len(r.Cold) > 0, r.printCold)
+	add(len(r.Push) > 0, r.printPush)
+	add(len(r.Active) > 0, r.printActive)
+	appended(p11())
+	add(len(r.Paced) > 0, r.printPaced)
+	add(len(r.Idle) > 0, r.printIdle)
+	add(r.Failover != nil, func(w io.Writer) { r.Failover.print(w) })
+	add(r.Soak != nil, func(w io.Writer) { r.Soak.print(w) })
+	return out
 }
 
 // onShards is a system with so many shards.

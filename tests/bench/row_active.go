@@ -55,10 +55,10 @@ func (r *report) printActive(w io.Writer) {
 			of(1, func(a active) float64 { return ms(a.P999) }), number(quantile(column(g.runs, func(a active) float64 { return ms(a.Max) }), 1), 1),
 			of(2, func(a active) float64 { return a.CoresBusy }), of(2, func(a active) float64 { return a.ServerCPU }), of(2, func(a active) float64 { return a.ClientCPU }),
 		})
-		lines = append(lines, writtenLine{g.runs[0].Shards, g.key, columnOf(g.runs, func(a active) amplification { return a.Written })})
+		lines = append(lines, writtenLine{fmt.Sprint(g.runs[0].Shards), g.key, columnOf(g.runs, func(a active) amplification { return a.Written })})
 	}
 	table(w, rows)
-	printWritten(w, lines)
+	printWritten(w, "shards", lines)
 	fmt.Fprintln(w)
 	for _, g := range groups {
 		fmt.Fprintf(w, "- %s: %s\n", g.key, g.runs[0].Settings)

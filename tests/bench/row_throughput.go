@@ -189,7 +189,7 @@ func (a appending) print(w io.Writer, all []throughput) {
 		if g.key.system == "levada" {
 			own[g.key.shards] = g.median(speed)
 		}
-		lines = append(lines, writtenLine{g.key.shards, g.key.system, columnOf(g.runs, func(t throughput) amplification { return t.Written })})
+		lines = append(lines, writtenLine{fmt.Sprint(g.key.shards), g.key.system, columnOf(g.runs, func(t throughput) amplification { return t.Written })})
 	}
 	for _, g := range groups {
 		rows = append(rows, []string{
@@ -202,7 +202,7 @@ func (a appending) print(w io.Writer, all []throughput) {
 		})
 	}
 	table(w, rows)
-	printWritten(w, lines)
+	printWritten(w, "shards", lines)
 	fmt.Fprintln(w)
 	if a.name == p11().name {
 		printScaling(w, groups)
