@@ -95,7 +95,7 @@ func (o *options) generalFlags(f *flag.FlagSet) {
 	f.IntVar(&o.runs, "runs", 5, "runs per system (all but p9, p13 and soak)")
 	f.DurationVar(&o.duration, "duration", 3*time.Second, "measured part of a run (all but p5, p6, p9, p13, p14 and soak)")
 	f.DurationVar(&o.warmup, "warmup", 1500*time.Millisecond, "part of a run before that")
-	f.DurationVar(&o.tune, "tune", time.Second, "how long each setting of a system is tried, where there are several (p1, p2, p4, p11)")
+	f.DurationVar(&o.tune, "tune", time.Second, "how long each setting of a system is tried, where there are several (p1, p2, p4, p8, p11, p14)")
 	f.Int64Var(&o.prewarm, "prewarm", 1280, "MiB that each new Levada cluster takes before it is measured, so that its journal's files are in their second round; 0 measures a new cluster (p1, p2, p4, p8, p10, p11, p14)")
 }
 

@@ -21,13 +21,14 @@ type active struct {
 
 // activeRow is P10: many shards, and one caller for each.
 func activeRow(ctx context.Context, b *bench) error {
-	return b.turns(ctx, waiting(), func(ctx context.Context, s system, how mode, c cluster, run int) error {
+	return b.turns(ctx, b.waitingContenders(), func(ctx context.Context, s contender, c cluster, run int) error {
+		how := s.modes(b.options.active)[0]
 		w, err := c.writer(ctx, target{b.options.active, activeBytes, how})
 		if err != nil {
 			return err
 		}
 		defer w.close()
-		if err := b.prewarm(ctx, s, w); err != nil {
+		if err := b.prewarm(ctx, s.system, w); err != nil {
 			return err
 		}
 		a := active{System: s.name, Settings: s.describe(how), Shards: b.options.active, Run: run}

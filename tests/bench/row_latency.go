@@ -45,7 +45,8 @@ func ms(microseconds int64) float64 { return float64(microseconds) / 1e3 }
 
 // latencyRow is P3: one caller that waits for each record.
 func latencyRow(ctx context.Context, b *bench) error {
-	return b.turns(ctx, waiting(), func(ctx context.Context, s system, how mode, c cluster, run int) error {
+	return b.turns(ctx, b.waitingContenders(), func(ctx context.Context, s contender, c cluster, run int) error {
+		how := s.modes(1)[0]
 		w, err := c.writer(ctx, target{1, recordBytes, how})
 		if err != nil {
 			return err

@@ -38,14 +38,18 @@ func pacedRow(ctx context.Context, b *bench) error {
 		return err
 	}
 	slices.Sort(rates)
-	// Of NATS's ways to publish only single messages tell of each when it is stored.
-	return b.turns(ctx, natsMode{"async", 1, 4096}, func(ctx context.Context, s system, how mode, c cluster, run int) error {
+	contenders, err := b.singleContenders(ctx, "p14", []int{b.options.rateShards})
+	if err != nil {
+		return err
+	}
+	return b.turns(ctx, contenders, func(ctx context.Context, s contender, c cluster, run int) error {
+		how := s.modes(b.options.rateShards)[0]
 		w, err := c.writer(ctx, target{b.options.rateShards, recordBytes, how})
 		if err != nil {
 			return err
 		}
 		defer w.close()
-		if err := b.prewarm(ctx, s, w); err != nil {
+		if err := b.prewarm(ctx, s.system, w); err != nil {
 			return err
 		}
 		for _, rate := range rates {

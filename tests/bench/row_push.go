@@ -73,14 +73,19 @@ func pushRow(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	return b.turns(ctx, natsMode{"async", 1, 1024}, func(ctx context.Context, s system, how mode, c cluster, run int) error {
+	contenders, err := b.singleContenders(ctx, "p8", shardCounts)
+	if err != nil {
+		return err
+	}
+	return b.turns(ctx, contenders, func(ctx context.Context, s contender, c cluster, run int) error {
 		for i, shards := range shardCounts {
+			how := s.modes(shards)[0]
 			w, err := c.writer(ctx, target{shards, recordBytes, how})
 			if err != nil {
 				return err
 			}
 			if i == 0 {
-				err = b.prewarm(ctx, s, w)
+				err = b.prewarm(ctx, s.system, w)
 			}
 			p := push{System: s.name, Settings: s.describe(how), Shards: shards, Run: run}
 			if err == nil {

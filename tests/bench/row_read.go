@@ -27,15 +27,7 @@ func readRow(ctx context.Context, b *bench) error {
 	if b.options.peers {
 		systems = append(systems, only(natsSystem("nats-default", ""), natsMode{"async", 1, 2048}))
 	}
-	for run := range b.options.runs {
-		for _, s := range systems {
-			err := b.with(ctx, s.system, func(ctx context.Context, c cluster) error { return b.readRun(ctx, s, c, run+1) })
-			if err != nil {
-				return fmt.Errorf("%s: %w", s.name, err)
-			}
-		}
-	}
-	return nil
+	return b.turns(ctx, systems, b.readRun)
 }
 
 // readRun fills one shard and reads it in each way that the system has.
