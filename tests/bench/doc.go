@@ -10,5 +10,5 @@
 // It asserts nothing about speed. It is a module of its own so that the
 // peers' libraries stay out of the server's dependencies.
 //
-//	cd tests/bench && go run . p1 p3 p9 p13
+//	cd tests/bench && go run . all
 package main

@@ -3,12 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -23,17 +20,19 @@ const keys = 1 << 20
 func streamName(shards int) string { return fmt.Sprintf("bench-%d", shards) }
 
 // levadaSystem is Levada with its defaults.
-func levadaSystem() system {
+func levadaSystem() system { return levadaTuned("", 0) }
+
+// levadaTuned is Levada with more in its configuration files, and with streams
+// that keep so many bytes per shard, 0 for no limit.
+func levadaTuned(config string, retention int64) system {
 	return system{
-		name: "levada",
-		settings: func(int) string {
-			return "defaults of server and client library; 1 stream, partition keys spread over its shards"
-		},
+		name:     "levada",
+		settings: "defaults of the server; 1 stream, partition keys spread over its shards",
 		// The journal fills each of its files once before it uses it, and then
 		// uses it for ever: what it does in its first gigabyte it never does again.
 		prewarm: true,
 		start: func(ctx context.Context, b *bench, dir string) (cluster, error) {
-			c, err := startLevada(ctx, b, dir)
+			c, err := startLevada(ctx, b, dir, config, retention)
 			if c == nil {
 				return nil, err
 			}
@@ -50,9 +49,11 @@ type levadaNode struct {
 
 // levadaCluster is three Levada nodes and a client of theirs.
 type levadaCluster struct {
-	b      *bench
-	nodes  []*levadaNode
-	client *client.Client // nil until the cluster is healthy
+	b         *bench
+	dir       string // holds the nodes' directories
+	nodes     []*levadaNode
+	retention int64          // bytes per shard that streams keep, 0 for no limit
+	client    *client.Client // nil until the cluster is healthy
 }
 
 func (c *levadaCluster) processes() []*process {
@@ -63,12 +64,12 @@ func (c *levadaCluster) processes() []*process {
 	return all
 }
 
-func startLevada(ctx context.Context, b *bench, dir string) (*levadaCluster, error) {
-	c := &levadaCluster{b: b}
+func startLevada(ctx context.Context, b *bench, dir, more string, retention int64) (*levadaCluster, error) {
+	c := &levadaCluster{b: b, dir: dir, retention: retention}
 	for i := range nodes {
 		name := fmt.Sprintf("node%d", i+1)
 		config := filepath.Join(dir, name+".yaml")
-		if err := os.WriteFile(config, []byte(levadaConfig(b, dir, name, i)), 0o600); err != nil {
+		if err := os.WriteFile(config, []byte(levadaConfig(b, dir, name, i)+more), 0o600); err != nil {
 			return c, err
 		}
 		p, err := b.launcher.start(command{name: name, binary: b.levada, args: []string{"serve", "--config", config}, log: filepath.Join(dir, name+".log")})
@@ -141,7 +142,7 @@ func (c *levadaCluster) stop() {
 func (c *levadaCluster) createStream(ctx context.Context, shards int) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
-	_, _, err := c.client.CreateStream(ctx, streamName(shards), &levadav1.StreamSettings{Shards: uint32(shards), Replicas: nodes}, true)
+	_, _, err := c.client.CreateStream(ctx, streamName(shards), &levadav1.StreamSettings{Shards: uint32(shards), Replicas: nodes, RetentionBytes: c.retention}, true)
 	return err
 }
 
@@ -176,83 +177,6 @@ func (c *levadaCluster) busiest(ctx context.Context, stream string) (*levadaNode
 	return best, byNode[best.grpc], nil
 }
 
-func (c *levadaCluster) writer(ctx context.Context, shards, size int) (writer, error) {
-	if err := c.createStream(ctx, shards); err != nil {
-		return nil, fmt.Errorf("create %d shards: %w", shards, err)
-	}
-	p, err := c.client.Producer(streamName(shards), client.ProducerOptions{})
-	if err != nil {
-		return nil, err
-	}
-	return &levadaWriter{c: c, producer: p, data: payload(size)}, nil
-}
-
-// payload is what every record carries: noise, so that nothing can compress it.
-func payload(size int) []byte {
-	data := make([]byte, size)
-	random := rand.NewChaCha8([32]byte{1})
-	_, _ = random.Read(data) // never fails
-	return data
-}
-
-// levadaWriter is one producer.
-type levadaWriter struct {
-	c        *levadaCluster
-	producer *client.Producer
-	data     []byte
-}
-
-func (w *levadaWriter) size() int { return len(w.data) }
-
-func (w *levadaWriter) flood(ctx context.Context, acked *atomic.Int64) error {
-	var (
-		callers sync.WaitGroup
-		failed  atomic.Pointer[error]
-	)
-	settled := func(r client.Result) {
-		if r.Err != nil {
-			failed.CompareAndSwap(nil, &r.Err)
-			return
-		}
-		acked.Add(1)
-	}
-	for i := range w.c.b.options.callers {
-		callers.Go(func() {
-			random := rand.New(rand.NewPCG(uint64(i), 1))
-			for ctx.Err() == nil && failed.Load() == nil {
-				r := client.Record{PartitionKey: strconv.FormatUint(random.Uint64N(keys), 10), Data: w.data}
-				if err := w.producer.PutFunc(ctx, r, settled); err != nil && ctx.Err() == nil {
-					failed.CompareAndSwap(nil, &err)
-				}
-			}
-		})
-	}
-	callers.Wait()
-	flushing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
-	defer cancel()
-	if err := w.producer.Flush(flushing); err != nil {
-		return err
-	}
-	if err := failed.Load(); err != nil {
-		return *err
-	}
-	return nil
-}
-
-func (w *levadaWriter) one(ctx context.Context) error {
-	pending, err := w.producer.Put(ctx, client.Record{PartitionKey: "one", Data: w.data})
-	if err != nil {
-		return err
-	}
-	return pending.Result().Err
-}
-
-func (w *levadaWriter) close() {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	_ = w.producer.Close(ctx) // nothing is outstanding
-}
-
 func (c *levadaCluster) readers(shards int) []reader {
 	return []reader{{"one stream reader with its defaults", func(ctx context.Context, count int64, got *atomic.Int64) error {
 		r := c.client.ReadStream(ctx, streamName(shards), client.ReadOptions{From: client.TrimHorizon(), Follow: true})
@@ -265,4 +189,20 @@ func (c *levadaCluster) readers(shards int) []reader {
 		}
 		return nil
 	}}}
+}
+
+// tail is one stream reader of all shards.
+func (c *levadaCluster) tail(ctx context.Context, shards int, ready func(), got func(data []byte)) error {
+	r := c.client.ReadStream(ctx, streamName(shards), client.ReadOptions{From: client.Latest(), Follow: true})
+	defer r.Close()
+	ready()
+	for {
+		records, err := r.NextBatch(ctx)
+		if err != nil {
+			return err
+		}
+		for _, record := range records {
+			got(record.Data)
+		}
+	}
 }

@@ -12,91 +12,42 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"time"
 )
 
-// options are the flags.
-type options struct {
-	rows     []string
-	dir      string
-	levada   string
-	results  string
-	profiles string
-	basePort int
-	callers  int
-	peers    bool
-
-	runs     int
-	duration time.Duration
-	warmup   time.Duration
-	tune     time.Duration
-	prewarm  int64
-	shards   string
-	readMiB  int64
-
-	idleShards string
-	settle     time.Duration
-	idle       time.Duration
-
-	kills      int
-	killShards int
-	killPace   time.Duration
+// row is one measurement.
+type row struct {
+	name  string
+	what  string
+	peers bool // it measures the peers too
+	run   func(context.Context, *bench) error
 }
 
-var (
-	p1 = appending{"p1", recordBytes}
-	p2 = appending{"p2", 64 << 10}
-)
-
-// rows are the measurements, by the name that asks for them.
-var rows = map[string]func(context.Context, *bench) error{
-	"p1": p1.row, "p2": p2.row, "p3": latencyRow, "p5": readRow, "p9": idleRow, "p13": failoverRow,
+// allRows lists the measurements in the order in which "all" makes them.
+func allRows() []row {
+	return []row{
+		{"p1", "append 1 KiB records, batched by the client", true, p1().row},
+		{"p2", "append 64 KiB records", true, p2().row},
+		{"p3", "one caller, one 1 KiB record at a time", true, latencyRow},
+		{"p4", "append 1 KiB records, one per message", true, p4().row},
+		{"p5", "read from the start, just after writing", true, readRow},
+		{"p6", "read from the start, cold", false, coldRow},
+		{"p8", "push latency at a tenth of the throughput", true, pushRow},
+		{"p10", "many active shards, one caller each", true, activeRow},
+		{"p11", "throughput with many active shards", true, p11().row},
+		{"p14", "latency at fixed loads", true, pacedRow},
+		{"p9", "idle shards", false, idleRow},
+		{"p13", "kill -9 of a leader", false, failoverRow},
+		{"soak", "hours of load with retention and a reader", false, soakRow},
+	}
 }
 
-func parseOptions(arguments []string) (options, error) {
-	var o options
-	f := flag.NewFlagSet("bench", flag.ContinueOnError)
-	f.StringVar(&o.dir, "dir", "", "directory for data, on the disk to measure; a new one below it is deleted at the end (default: the system's temporary directory)")
-	f.StringVar(&o.levada, "levada", "", "levada binary (default: built from this tree)")
-	f.StringVar(&o.results, "results", "results.json", "file for the results")
-	f.StringVar(&o.profiles, "profile", "", "directory for profiles of Levada's leader node and of the client, from a run of p1 of its own that counts for nothing else")
-	f.IntVar(&o.basePort, "base-port", 31000, "first of 30 ports")
-	f.IntVar(&o.callers, "callers", 2, "goroutines that put records into Levada's producer (p1)")
-	f.BoolVar(&o.peers, "peers", true, "measure the peers too")
-	f.IntVar(&o.runs, "runs", 5, "runs per system (p1, p2, p3, p5)")
-	f.DurationVar(&o.duration, "duration", 3*time.Second, "measured part of a run (p1, p2, p3)")
-	f.DurationVar(&o.warmup, "warmup", 1500*time.Millisecond, "part of a run before that (p1, p2, p3)")
-	f.DurationVar(&o.tune, "tune", time.Second, "how long each setting of a peer is tried (p1, p2)")
-	f.Int64Var(&o.prewarm, "prewarm", 1280, "MiB that each new Levada cluster takes before p1 measures, so that its journal's files are in their second round; 0 measures a new cluster")
-	f.StringVar(&o.shards, "shards", "1,16", "numbers of shards (p1, p2)")
-	f.Int64Var(&o.readMiB, "read", 1024, "MiB that are written and then read (p5)")
-	f.StringVar(&o.idleShards, "idle-shards", "100,1000", "numbers of idle shards (p9)")
-	f.DurationVar(&o.settle, "settle", 15*time.Second, "wait before idling counts (p9)")
-	f.DurationVar(&o.idle, "idle", 30*time.Second, "how long idling is measured (p9)")
-	f.IntVar(&o.kills, "kills", 10, "kills (p13)")
-	f.IntVar(&o.killShards, "kill-shards", 12, "shards, with one writer each (p13)")
-	f.DurationVar(&o.killPace, "kill-pace", 5*time.Millisecond, "pause between two records of a writer (p13)")
-	f.Usage = func() {
-		fmt.Fprintln(f.Output(), "usage: go run . [flags] p1 | p2 | p3 | p5 | p9 | p13 …")
-		f.PrintDefaults()
+func rowOf(name string) (row, bool) {
+	all := allRows()
+	i := slices.IndexFunc(all, func(r row) bool { return r.name == name })
+	if i < 0 {
+		return row{}, false
 	}
-	if err := f.Parse(arguments); err != nil {
-		return o, err
-	}
-	o.rows = f.Args()
-	if len(o.rows) == 0 {
-		f.Usage()
-		return o, errors.New("name at least one row")
-	}
-	for _, r := range o.rows {
-		if rows[r] == nil {
-			return o, fmt.Errorf("unknown row %q", r)
-		}
-	}
-	if o.runs < 1 || o.callers < 1 || o.kills < 1 || o.killShards < 1 {
-		return o, errors.New("-runs, -callers, -kills and -kill-shards must be above 0")
-	}
-	return o, nil
+	return all[i], true
 }
 
 func main() {
@@ -137,15 +88,19 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	var errs []error
-	for _, r := range o.rows {
-		if err := rows[r](ctx, b); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", r, err))
+	for _, name := range o.rows {
+		r, _ := rowOf(name) // parseOptions refused others
+		if err := r.run(ctx, b); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", name, err))
 		}
 		if ctx.Err() != nil {
 			break
 		}
 	}
 	b.report.print(os.Stdout)
+	if o.plots != "" {
+		errs = append(errs, b.report.writePlots(o.plots))
+	}
 	return errors.Join(append(errs, b.report.write(o.results))...)
 }
 
@@ -163,7 +118,11 @@ func (b *bench) build(ctx context.Context) error {
 		return err
 	}
 	b.levada = absolute
-	if b.options.peers && slices.ContainsFunc(b.options.rows, func(r string) bool { return r == "p1" || r == "p2" || r == "p3" || r == "p5" }) {
+	withPeers := func(name string) bool {
+		r, _ := rowOf(name)
+		return r.peers
+	}
+	if b.options.peers && slices.ContainsFunc(b.options.rows, withPeers) {
 		b.nats = filepath.Join(b.dir, "bin", "nats-server")
 		if err := build(ctx, ".", b.nats, "github.com/nats-io/nats-server/v2"); err != nil {
 			return err

@@ -28,8 +28,9 @@ func (c *natsCluster) readers(shards int) []reader {
 	}})
 }
 
-func (c *natsCluster) connect() (*natsclient.Conn, jetstream.JetStream, error) {
-	nc, err := natsclient.Connect(c.urls[c.leader])
+// connect goes to the leader of a stream.
+func (c *natsCluster) connect(stream string) (*natsclient.Conn, jetstream.JetStream, error) {
+	nc, err := natsclient.Connect(c.urls[c.leaders[stream]])
 	if err != nil {
 		return nil, nil, err
 	}
@@ -38,7 +39,7 @@ func (c *natsCluster) connect() (*natsclient.Conn, jetstream.JetStream, error) {
 }
 
 func (c *natsCluster) consume(ctx context.Context, stream string, pending int, ordered bool, count int64, got *atomic.Int64) error {
-	nc, js, err := c.connect()
+	nc, js, err := c.connect(stream)
 	if err != nil {
 		return err
 	}
@@ -85,7 +86,7 @@ func (c *natsCluster) consume(ctx context.Context, stream string, pending int, o
 }
 
 func (c *natsCluster) getBatches(ctx context.Context, stream string, count int64, got *atomic.Int64) error {
-	nc, js, err := c.connect()
+	nc, js, err := c.connect(stream)
 	if err != nil {
 		return err
 	}
@@ -104,4 +105,37 @@ func (c *natsCluster) getBatches(ctx context.Context, stream string, count int64
 		}
 	}
 	return nil
+}
+
+// tail is one ordered consumer for each stream, to whom the server pushes.
+func (c *natsCluster) tail(ctx context.Context, shards int, ready func(), got func(data []byte)) error {
+	failed := make(chan error, shards)
+	for i := range shards {
+		nc, js, err := c.connect(natsStream(shards, i))
+		if err != nil {
+			return err
+		}
+		defer nc.Close() // all of them stay until the end
+		consumer, err := js.OrderedConsumer(ctx, natsStream(shards, i), jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverNewPolicy})
+		if err != nil {
+			return err
+		}
+		consuming, err := consumer.Consume(func(m jetstream.Msg) { got(m.Data()) }, jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
+			select {
+			case failed <- err:
+			default: // the first errors will do
+			}
+		}))
+		if err != nil {
+			return err
+		}
+		defer consuming.Stop()
+	}
+	ready()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }

@@ -22,7 +22,7 @@ func (b *bench) profileLevada(ctx context.Context, shards int) error {
 	}
 	return b.with(ctx, levadaSystem(), func(ctx context.Context, c cluster) (err error) {
 		l := c.(*levadaCluster) // what levadaSystem starts
-		w, err := c.writer(ctx, shards, recordBytes)
+		w, err := c.writer(ctx, target{shards, recordBytes, levadaDefaults()})
 		if err != nil {
 			return err
 		}

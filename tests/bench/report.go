@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -17,12 +18,17 @@ type report struct {
 	Arguments  []string         `json:"arguments"`
 	Levada     string           `json:"levada"`
 	NATS       string           `json:"nats,omitempty"`
-	Throughput []throughput     `json:"throughput,omitempty"` // p1 and p2
+	Throughput []throughput     `json:"throughput,omitempty"` // p1, p2, p4 and p11
 	Tuning     []tuned          `json:"tuning,omitempty"`
 	Reading    []reading        `json:"p5,omitempty"`
 	Latency    []latency        `json:"p3,omitempty"`
+	Cold       []coldRead       `json:"p6,omitempty"`
+	Push       []push           `json:"p8,omitempty"`
+	Active     []active         `json:"p10,omitempty"`
+	Paced      []paced          `json:"p14,omitempty"`
 	Idle       []idle           `json:"p9,omitempty"`
 	Failover   *failoverSummary `json:"p13,omitempty"`
+	Soak       *soak            `json:"soak,omitempty"`
 }
 
 func (r *report) write(path string) error {
@@ -38,23 +44,84 @@ func (r *report) print(w io.Writer) {
 	m := r.Machine
 	fmt.Fprintf(w, "%s · %s, %d cores, %d MiB · Linux %s · %s · %s · load average before %s\n", m.Time, m.CPU, m.Cores, m.MemoryMiB, m.Kernel, m.FileSystem, m.Go, m.LoadBefore)
 	fmt.Fprintf(w, "Levada: %s · NATS: %s · arguments: %s\n", r.Levada, r.NATS, strings.Join(r.Arguments, " "))
-	for _, a := range []appending{p1, p2} {
-		if all := slices.DeleteFunc(slices.Clone(r.Throughput), func(t throughput) bool { return t.Row != a.name }); len(all) > 0 {
-			a.print(w, all)
+	for _, print := range r.sections() {
+		print(w)
+	}
+}
+
+// sections are the tables of what was measured, in the order of the rows.
+func (r *report) sections() []func(io.Writer) {
+	var out []func(io.Writer)
+	add := func(measured bool, print func(io.Writer)) {
+		if measured {
+			out = append(out, print)
 		}
 	}
-	if len(r.Reading) > 0 {
-		r.printReading(w)
+	appended := func(a appending) {
+		all := slices.DeleteFunc(slices.Clone(r.Throughput), func(t throughput) bool { return t.Row != a.name })
+		add(len(all) > 0, func(w io.Writer) { a.print(w, all) })
 	}
-	if len(r.Latency) > 0 {
-		r.printLatency(w)
+	appended(p1())
+	appended(p2())
+	add(len(r.Latency) > 0, r.printLatency)
+	appended(p4())
+	add(len(r.Reading) > 0, r.printReading)
+	add(len(r.Cold) > 0, r.printCold)
+	add(len(r.Push) > 0, r.printPush)
+	add(len(r.Active) > 0, r.printActive)
+	appended(p11())
+	add(len(r.Paced) > 0, r.printPaced)
+	add(len(r.Idle) > 0, r.printIdle)
+	add(r.Failover != nil, func(w io.Writer) { r.Failover.print(w) })
+	add(r.Soak != nil, func(w io.Writer) { r.Soak.print(w) })
+	return out
+}
+
+// onShards is a system with so many shards.
+type onShards struct {
+	shards int
+	system string
+}
+
+func sortByShards[T any](groups []group[onShards, T]) {
+	slices.SortStableFunc(groups, func(a, b group[onShards, T]) int { return cmp.Compare(a.key.shards, b.key.shards) })
+}
+
+// group is runs of the same thing.
+type group[K comparable, T any] struct {
+	key  K
+	runs []T
+}
+
+// groupBy puts together what has the same key, in the order in which keys come first.
+func groupBy[K comparable, T any](all []T, key func(T) K) []group[K, T] {
+	var out []group[K, T]
+	for _, x := range all {
+		k := key(x)
+		i := slices.IndexFunc(out, func(g group[K, T]) bool { return g.key == k })
+		if i < 0 {
+			i = len(out)
+			out = append(out, group[K, T]{key: k})
+		}
+		out[i].runs = append(out[i].runs, x)
 	}
-	if len(r.Idle) > 0 {
-		r.printIdle(w)
+	return out
+}
+
+func (g group[K, T]) median(of func(T) float64) float64 { return median(column(g.runs, of)) }
+
+// span is the lowest and the highest of the runs.
+func (g group[K, T]) span(of func(T) float64, digits int) string {
+	v := column(g.runs, of)
+	return number(quantile(v, 0), digits) + "–" + number(quantile(v, 1), digits)
+}
+
+// ratioTo says how many times as fast Levada is, of a peer.
+func ratioTo(system string, levada, peer float64) string {
+	if system == "levada" || levada <= 0 || peer <= 0 {
+		return "–"
 	}
-	if r.Failover != nil {
-		r.Failover.print(w)
-	}
+	return number(levada/peer, 1) + " ×"
 }
 
 // table writes rows of cells in Markdown, aligned.
@@ -88,8 +155,10 @@ func quantile(values []float64, q float64) float64 {
 }
 
 // column extracts a figure of each element.
-func column[T any](all []T, of func(T) float64) []float64 {
-	var out []float64
+func column[T any](all []T, of func(T) float64) []float64 { return columnOf(all, of) }
+
+func columnOf[T, U any](all []T, of func(T) U) []U {
+	var out []U
 	for _, x := range all {
 		out = append(out, of(x))
 	}

@@ -9,9 +9,6 @@ import (
 	"time"
 )
 
-// readMax bounds one reading.
-const readMax = 2 * time.Minute
-
 // reading is the outcome of reading once.
 type reading struct {
 	System    string  `json:"system"`
@@ -26,24 +23,16 @@ type reading struct {
 
 // readRow is P5: read one shard from the start right after it was written.
 func readRow(ctx context.Context, b *bench) error {
-	systems := []system{levadaSystem()}
+	systems := []contender{levadaContender()}
 	if b.options.peers {
-		systems = append(systems, natsSystem("nats-default", "", map[int]natsMode{1: {"async", 1, 2048}}))
+		systems = append(systems, only(natsSystem("nats-default", ""), natsMode{"async", 1, 2048}))
 	}
-	for run := range b.options.runs {
-		for _, s := range systems {
-			err := b.with(ctx, s, func(ctx context.Context, c cluster) error { return b.readRun(ctx, s, c, run+1) })
-			if err != nil {
-				return fmt.Errorf("%s: %w", s.name, err)
-			}
-		}
-	}
-	return nil
+	return b.turns(ctx, systems, b.readRun)
 }
 
 // readRun fills one shard and reads it in each way that the system has.
-func (b *bench) readRun(ctx context.Context, s system, c cluster, run int) error {
-	w, err := c.writer(ctx, 1, recordBytes)
+func (b *bench) readRun(ctx context.Context, s contender, c cluster, run int) error {
+	w, err := c.writer(ctx, target{1, recordBytes, s.modes(1)[0]})
 	if err != nil {
 		return err
 	}
@@ -75,13 +64,13 @@ func fill(ctx context.Context, w writer, bytes int64) (int64, error) {
 	stop()
 	err = errors.Join(err, <-ended)
 	if got := acked.Load() * int64(w.size()); err == nil && got < bytes {
-		err = fmt.Errorf("only %d of %d bytes were taken in %v", got, bytes, prewarmMax)
+		err = fmt.Errorf("only %d of %d bytes were taken in %v", got, bytes, volumeMax(bytes))
 	}
 	return acked.Load(), err
 }
 
 func readOnce(ctx context.Context, c cluster, way reader, count int64) (r reading, err error) {
-	ctx, cancel := context.WithTimeout(ctx, readMax)
+	ctx, cancel := context.WithTimeout(ctx, volumeMax(count*recordBytes))
 	defer cancel()
 	cpu0, err := cpuOf(c.processes())
 	if err != nil {
@@ -106,34 +95,20 @@ func readOnce(ctx context.Context, c cluster, way reader, count int64) (r readin
 
 func (r *report) printReading(w io.Writer) {
 	fmt.Fprintf(w, "\nP5: one reader reads one shard of %d-byte records from the start, just after they were written; medians of the runs\n\n", recordBytes)
-	type group struct{ system, settings string }
-	var order []group
-	runs := map[group][]reading{}
-	for _, x := range r.Reading {
-		g := group{x.System, x.Settings}
-		if runs[g] == nil {
-			order = append(order, g)
-		}
-		runs[g] = append(runs[g], x)
-	}
+	type way struct{ system, settings string }
+	groups := groupBy(r.Reading, func(x reading) way { return way{x.System, x.Settings} })
 	speed := func(x reading) float64 { return x.MBps }
 	own := 0.0
-	for _, g := range order {
-		if g.system == "levada" {
-			own = median(column(runs[g], speed))
+	for _, g := range groups {
+		if g.key.system == "levada" {
+			own = g.median(speed)
 		}
 	}
 	rows := [][]string{{"system", "how", "MB/s", "lowest–highest", "Levada is", "CPU s/GB servers", "client"}}
-	for _, g := range order {
-		v := column(runs[g], speed)
-		ratio := "–"
-		if g.system != "levada" && own > 0 && median(v) > 0 {
-			ratio = number(own/median(v), 1) + " ×"
-		}
+	for _, g := range groups {
 		rows = append(rows, []string{
-			g.system, g.settings, number(median(v), 1), number(quantile(v, 0), 1) + "–" + number(quantile(v, 1), 1), ratio,
-			number(median(column(runs[g], func(x reading) float64 { return x.ServerCPU })), 2),
-			number(median(column(runs[g], func(x reading) float64 { return x.ClientCPU })), 2),
+			g.key.system, g.key.settings, number(g.median(speed), 1), g.span(speed, 1), ratioTo(g.key.system, own, g.median(speed)),
+			number(g.median(func(x reading) float64 { return x.ServerCPU }), 2), number(g.median(func(x reading) float64 { return x.ClientCPU }), 2),
 		})
 	}
 	table(w, rows)

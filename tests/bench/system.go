@@ -20,14 +20,42 @@ const (
 	pollEvery   = 50 * time.Millisecond
 )
 
+// mode is one way in which clients can write; each system has its own kind. Its text goes into the report.
+type mode fmt.Stringer
+
 // system is something to measure, with its settings.
 type system struct {
 	name string
-	// settings says what differs from its defaults with so many shards, for the report.
-	settings func(shards int) string
+	// settings says what differs from the servers' defaults, for the report.
+	settings string
 	// prewarm asks for a volume of writes before the first measurement.
 	prewarm bool
 	start   func(ctx context.Context, b *bench, dir string) (cluster, error)
+}
+
+// describe says everything about how the system is used.
+func (s system) describe(how mode) string { return s.settings + "; " + how.String() }
+
+// contender is a system and the modes of it that a row may use with so many shards, at least one.
+type contender struct {
+	system
+	modes func(shards int) []mode
+}
+
+// only makes a contender that has one mode.
+func only(s system, how mode) contender { return contender{s, func(int) []mode { return []mode{how} }} }
+
+func levadaContender() contender { return only(levadaSystem(), levadaDefaults()) }
+
+func natsContenders(how natsMode) []contender {
+	return columnOf(natsSystems(), func(s system) contender { return only(s, how) })
+}
+
+// target is what a writer writes to, and how.
+type target struct {
+	shards int
+	size   int // bytes of a record's data
+	how    mode
 }
 
 // cluster is a running system.
@@ -37,10 +65,15 @@ type cluster interface {
 	// stop ends what this process runs for the cluster; not the servers.
 	stop()
 	// writer creates what n shards are in the system, 3 replicas each, and
-	// returns what writes records of so many bytes to them.
-	writer(ctx context.Context, shards, size int) (writer, error)
+	// returns what writes records to them.
+	writer(ctx context.Context, t target) (writer, error)
 	// readers returns the ways to read all of what writer created as n shards.
 	readers(shards int) []reader
+	// tail reads what is written to n shards from now on, until ctx ends. It calls ready when its readers are
+	// about to be at the tail, and got, concurrently, with each record's data.
+	tail(ctx context.Context, shards int, ready func(), got func(data []byte)) error
+	// volumes returns what the servers have written to their disks since they were started.
+	volumes(ctx context.Context) (volumes, error)
 }
 
 // writer writes to the shards of a cluster.
@@ -51,8 +84,12 @@ type writer interface {
 	// takes them, until ctx ends, and adds those acknowledged to acked. It returns when
 	// nothing is outstanding any more.
 	flood(ctx context.Context, acked *atomic.Int64) error
-	// one appends one record and returns when it is acknowledged.
-	one(ctx context.Context) error
+	// one appends one record to a shard and returns when it is acknowledged. It may be called concurrently.
+	one(ctx context.Context, shard int) error
+	// send hands over the n-th record of a schedule and waits only for room; n decides where it goes. done is called
+	// once, when the record is acknowledged or given up, unless send returns an error. The data are the
+	// writer's until then.
+	send(ctx context.Context, n uint64, data []byte, done func(shard int, err error)) error
 	close()
 }
 
