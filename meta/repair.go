@@ -12,7 +12,9 @@ const RepairConcurrencyMax = 100
 //
 // A replica is lost if its node was removed or replaced, or has been dead for
 // longer than the grace period. The new place is a living node, in another zone
-// than the replicas that stay if there is one, with the fewest replicas.
+// than the replicas that stay if there is one, with the fewest replicas. A node
+// at its limit of replicas is taken only if no other can be: a shard that stays short of a replica
+// is worse than a node with one too many.
 //
 // Nothing is proposed for a shard whose last change has not arrived yet (its
 // leader's ReplicaStatus says when), unless that change waits for a node that is
