@@ -25,7 +25,10 @@ func Repair(s *State, hints Hints, now int64) []SetReplicas {
 		return nil
 	}
 	r := &repair{state: s, hints: hints, now: now, loads: s.loads(hints)}
-	var commands []SetReplicas
+	// Where nothing is lost, which is nearly always, no shard is looked at: there may be 100,000.
+	if !r.findLost() {
+		return nil
+	}
 	moving := 0
 	for st := range s.Streams() {
 		for sh := range st.Shards() {
@@ -34,8 +37,12 @@ func Repair(s *State, hints Hints, now int64) []SetReplicas {
 			}
 		}
 	}
+	var commands []SetReplicas
 	for st := range s.Streams() {
 		for sh := range st.Shards() {
+			if !slices.ContainsFunc(sh.Desired, func(id NodeID) bool { return r.lost[id] }) {
+				continue
+			}
 			// Turning a change round that is under way does not add to those.
 			isNew := len(added(sh)) == 0
 			if isNew && moving >= RepairConcurrencyMax {
@@ -59,14 +66,34 @@ type repair struct {
 	hints Hints
 	now   int64
 	loads []*nodeLoad
+	lost  map[NodeID]bool // nodes whose replicas are lost
+}
+
+// findLost finds the nodes whose replicas are lost, and reports whether there are any such replicas.
+func (r *repair) findLost() bool {
+	r.lost = map[NodeID]bool{}
+	wanted := false
+	for i, n := range r.state.nodes {
+		if n.State != NodeJoined || r.dead(n.ID) {
+			r.lost[n.ID] = true
+			wanted = wanted || r.state.tallies[i].desired > 0
+		}
+	}
+	return wanted
+}
+
+// dead reports whether a node has been away for longer than the grace period.
+func (r *repair) dead(id NodeID) bool {
+	h, known := r.hints[id]
+	grace := r.state.cluster.Settings.DeadGraceSeconds * 1000
+	return known && !h.Alive && h.DeadSince > 0 && r.now-h.DeadSince > grace
 }
 
 // added returns the desired replicas that are no voters yet.
 func added(sh *Shard) []NodeID {
-	voters := sh.voters()
 	var ids []NodeID
 	for _, id := range sh.Desired {
-		if !slices.Contains(voters, id) {
+		if sh.Members == nil && !slices.Contains(sh.Initial, id) || sh.Members != nil && !sh.Votes(id) {
 			ids = append(ids, id)
 		}
 	}
@@ -108,9 +135,7 @@ func (r *repair) mostLost(ids []NodeID) NodeID {
 		if !ok || n.State != NodeJoined {
 			return id
 		}
-		h, known := r.hints[id]
-		grace := r.state.cluster.Settings.DeadGraceSeconds * 1000
-		if known && !h.Alive && h.DeadSince > 0 && r.now-h.DeadSince > grace && dead == "" {
+		if dead == "" && r.dead(id) {
 			dead = id
 		}
 	}
