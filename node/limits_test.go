@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -119,6 +120,57 @@ func TestPlacementIsCheckedAgainWhenApplied(t *testing.T) {
 	refused, _ := result.(error)
 	if err != nil || fault.KindOf(refused) != fault.LimitReached {
 		t.Errorf("the second: %v, %v", refused, err)
+	}
+}
+
+// TestCreatingAtOnceKeepsToTheLimit: streams that are placed at the same time count on the
+// same room. All that fit must be created, the others refused, and no node go above its limit.
+func TestCreatingAtOnceKeepsToTheLimit(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts three nodes; runs without -short")
+	}
+	const fit, asked = 4, 7
+	nodes, _ := startCluster(t, 3, func(c *configs.Config) { c.Limits.ShardReplicasMax = fit })
+	var leader *Node
+	for _, n := range nodes {
+		if n.node.metaRaft.IsLeader() {
+			leader = n.node
+		}
+	}
+	if leader == nil {
+		t.Fatal("the meta group has no leader")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	errs := make(chan error, asked)
+	for i := range asked {
+		go func() { errs <- leader.createStream(ctx, fmt.Sprintf("s%d", i), meta.Settings{}.WithDefaults()) }()
+	}
+	created := 0
+	for range asked {
+		switch err := <-errs; {
+		case err == nil:
+			created++
+		case fault.KindOf(err) != fault.LimitReached || fault.As(err).Field != "shard_replicas":
+			t.Errorf("refused with %v", err)
+		}
+	}
+	state := leader.metaStore.State()
+	for _, n := range state.Nodes() {
+		if held := state.HeldReplicas(n.ID); held != fit {
+			t.Errorf("node %s holds %d replicas, want %d", n.Name, held, fit)
+		}
+	}
+	if created != fit || state.StreamCount() != fit {
+		t.Errorf("%d streams created, %d there, want %d", created, state.StreamCount(), fit)
+	}
+}
+
+func TestRestAfterPlan(t *testing.T) {
+	for took, want := range map[time.Duration]time.Duration{0: 0, 20 * time.Microsecond: 200 * time.Microsecond, 14 * time.Millisecond: 140 * time.Millisecond, time.Second: planEvery} {
+		if got := restAfter(took); got != want {
+			t.Errorf("after %v: %v, want %v", took, got, want)
+		}
 	}
 }
 
