@@ -30,10 +30,10 @@ type part struct {
 }
 
 const (
-	// heartbeatsPerSecond: a leader greets a follower after 1 to 2 tenths of raft.heartbeat, 1 s.
-	heartbeatsPerSecond = 1 / 0.15
-	// framesPerSecondMax: the transport holds heartbeats back for 20 ms, so that those of many groups share a write.
-	framesPerSecondMax = 1 / 0.020
+	// heartbeatsPerSecond: a leader greets a follower every 0.2 to 0.4 s with raft.heartbeat at 1 s.
+	heartbeatsPerSecond = 1 / 0.3
+	// coalesce is how long, in seconds, the transport holds a heartbeat back, so that those of many groups share a write.
+	coalesce = 0.020
 	// measuredPeers is how many other nodes the idle figure was measured with.
 	measuredPeers = 2
 )
@@ -62,7 +62,8 @@ func loadOf(c cluster, f figures) load {
 		if peers == 0 {
 			return 0
 		}
-		return 2 * peers * min(framesPerSecondMax, targets/peers*heartbeatsPerSecond)
+		each := targets / peers * heartbeatsPerSecond
+		return 2 * peers * each / (1 + each*coalesce) // the first one waits, those that come meanwhile go with it
 	}
 	l.frames = framesTo(peers)
 	beyond := max(0, l.frames-framesTo(min(peers, measuredPeers)))
