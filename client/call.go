@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -91,7 +92,27 @@ func (c *Client) try(ctx context.Context, address string, timeout time.Duration,
 		ctx, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()
 	}
-	return asError(do(ctx, cc))
+	return explainClosed(asError(do(ctx, cc)))
+}
+
+// closedTexts are what gRPC reports of a connection that a node accepts and closes before
+// it has said anything: which of them depends on how far the client's own first bytes got.
+var closedTexts = [...]string{"error reading server preface", "broken pipe", "connection reset by peer"}
+
+// explainClosed adds to such an error what it may mean; a node that closes a
+// connection too many can say nothing itself.
+func explainClosed(e *Error) *Error {
+	if e == nil || e.Kind != Unavailable {
+		return e
+	}
+	for _, text := range closedTexts {
+		if strings.Contains(e.Message, text) {
+			explained := *e
+			explained.Message += " (a node that runs does this when it has all the connections it takes, limits.connections_max, or when it wants TLS)"
+			return &explained
+		}
+	}
+	return e
 }
 
 // retryable reports whether a request without side effects may be tried again.

@@ -28,6 +28,7 @@ const (
 	Corrupt       = fault.Corrupt       // bytes failed their check
 	Denied        = fault.Denied        // not allowed
 	StaleProducer = fault.StaleProducer // the producer session is no longer known
+	LimitReached  = fault.LimitReached  // as many as there may be; nothing was done
 )
 
 // Error is every error that the cluster or this package reports, apart from
@@ -35,8 +36,8 @@ const (
 type Error struct {
 	Kind       Kind
 	Message    string
-	Field      string        // Invalid, TooLarge: the argument at fault
-	Limit      uint64        // Invalid, TooLarge: the limit passed, 0 if there is none
+	Field      string        // Invalid, TooLarge: the argument at fault; LimitReached: what there are too many of
+	Limit      uint64        // Invalid, TooLarge, LimitReached: the limit passed, 0 if there is none
 	LeaderNode string        // NotLeader: the node that leads, "" if unknown
 	LeaderAddr string        // NotLeader: its address, "" if unknown
 	Successors []uint32      // ShardClosed: the shards that took over
@@ -144,13 +145,16 @@ func IsShardClosed(err error) bool { return isKind(err, ShardClosed) }
 // IsDenied reports whether err is a refusal for lack of rights.
 func IsDenied(err error) bool { return isKind(err, Denied) }
 
+// IsLimitReached reports whether err says that there are as many of something as there may be.
+func IsLimitReached(err error) bool { return isKind(err, LimitReached) }
+
 func isKind(err error, k Kind) bool { return err != nil && KindOf(err) == k }
 
 // refusal reports whether a kind is the service's last word about one request:
 // nothing was done, and the same bytes will never be taken.
 func refusal(k Kind) bool {
 	switch k {
-	case Invalid, NotFound, Conflict, TooLarge, Denied:
+	case Invalid, NotFound, Conflict, TooLarge, Denied, LimitReached:
 		return true
 	}
 	return false

@@ -85,7 +85,11 @@ type Limits struct {
 	AppendBytesInFlightMax         ByteSize `yaml:"append_bytes_in_flight_max"`
 	AppendBytesInFlightMaxPerShard ByteSize `yaml:"append_bytes_in_flight_max_per_shard"`
 	ReadBytesInFlightMax           ByteSize `yaml:"read_bytes_in_flight_max"`
+	ShardReplicasMax               int      `yaml:"shard_replicas_max"`
+	StreamsMax                     int      `yaml:"streams_max"`
+	ShardsPerStreamMax             int      `yaml:"shards_per_stream_max"`
 	ConnectionsMax                 int      `yaml:"connections_max"`
+	AdminConnectionsMax            int      `yaml:"admin_connections_max"`
 	CallsPerConnectionMax          int      `yaml:"calls_per_connection_max"`
 	HandshakeTimeout               Duration `yaml:"handshake_timeout"`
 	ShutdownTimeout                Duration `yaml:"shutdown_timeout"`
@@ -133,7 +137,8 @@ func Defaults() Config {
 			RecordBytesMax:         10 * MiB,
 			AppendBytesInFlightMax: 128 * MiB, AppendBytesInFlightMaxPerShard: 32 * MiB,
 			ReadBytesInFlightMax: 128 * MiB,
-			ConnectionsMax:       4096, CallsPerConnectionMax: 4096,
+			ShardReplicasMax:     2000, StreamsMax: 10_000, ShardsPerStreamMax: 10_000,
+			ConnectionsMax: 4096, AdminConnectionsMax: 256, CallsPerConnectionMax: 4096,
 			HandshakeTimeout: Duration(5 * time.Second), ShutdownTimeout: Duration(10 * time.Second),
 		},
 		Log: Log{Level: "info", Format: "text"},

@@ -34,7 +34,7 @@ var sectionDocs = [...]struct{ name, doc string }{
 	{"tls", "Certificates, in PEM files, that are read again when they change. Each port switches TLS on by itself."},
 	{"storage", "Sizes of the shard logs, the journal and their caches."},
 	{"raft", "Timing of consensus. Use the same values on every node."},
-	{"limits", "Bounds on what clients can make this node hold or do."},
+	{"limits", "Bounds on what clients can make this node and the cluster hold or do. How many replicas a node can carry is reasoned out in docs/sizing.md."},
 	{"log", "The log, on standard error."},
 }
 
@@ -84,7 +84,11 @@ var keyTable = [...]Key{
 	{Path: "limits.append_bytes_in_flight_max", Min: int64(16 * MiB), Max: int64(TiB), Doc: "Bytes received and not yet acknowledged, over all shards; beyond it appends are refused as throttled."},
 	{Path: "limits.append_bytes_in_flight_max_per_shard", Min: int64(12 * MiB), Max: int64(TiB), Doc: "The same for one shard."},
 	{Path: "limits.read_bytes_in_flight_max", Min: int64(16 * MiB), Max: int64(TiB), Doc: "Bytes read for calls that push to readers and not yet taken by these; beyond it reads wait. A reader that takes nothing for a minute is disconnected and may go on from its position."},
-	{Path: "limits.connections_max", Min: 1, Max: 1 << 20, Doc: "Client connections to the native API; beyond it new ones are closed."},
+	{Path: "limits.shard_replicas_max", Min: 1, Max: 1 << 20, Doc: "Shard replicas that this node takes. A stream that would need more on a node is refused; replicas that replace lost ones go to a node with room if there is one, and to any if there is none. Each node may have its own."},
+	{Path: "limits.streams_max", Min: 1, Max: 1 << 20, Doc: "Streams in the cluster; beyond it creation is refused. The node that is asked to create a stream decides: use the same value on every node."},
+	{Path: "limits.shards_per_stream_max", Min: 1, Max: 10_000, Doc: "Shards that a new stream may have. Use the same value on every node."},
+	{Path: "limits.connections_max", Min: 1, Max: 1 << 20, Doc: "Client connections to the native API; beyond it new ones are closed at once, and clients try again after growing pauses."},
+	{Path: "limits.admin_connections_max", Min: 1, Max: 1 << 20, Doc: "Connections to the admin port; beyond it new ones are closed."},
 	{Path: "limits.calls_per_connection_max", Min: 1, Max: 1 << 20, Doc: "Concurrent calls on one connection."},
 	{Path: "limits.handshake_timeout", Min: 100 * millisecond, Max: 60 * second, Doc: "A connection that has not introduced itself within this is closed."},
 	{Path: "limits.shutdown_timeout", Min: 0, Max: hour, Doc: "How long a stopping node goes on handing its shards to other nodes. Calls that have not ended a second later, or this much later if that is less, are cut."},

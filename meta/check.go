@@ -30,6 +30,7 @@ var (
 	errTiling      = errors.New("the open shards do not tile the key space")
 	errStreamState = errors.New("the state of a stream does not fit its shards")
 	errShardState  = errors.New("the state of a shard does not fit its leader, members or relatives")
+	errTallies     = errors.New("the count of replicas per node is wrong")
 	errFailovers   = errors.New("the failover history is not in order")
 )
 
@@ -43,6 +44,12 @@ func (s *State) check() error {
 	}
 	if err := s.checkSpans(); err != nil {
 		return err
+	}
+	if err := s.checkForgotten(); err != nil {
+		return err
+	}
+	if !slices.Equal(s.tallies, s.recount()) {
+		return errTallies
 	}
 	if len(s.names) != s.streams.len() {
 		return errStreamID

@@ -8,9 +8,10 @@ import (
 	"io"
 )
 
-// CommandVersion is the version that Encode writes for every type of command.
-// A new field or a changed meaning needs a higher one.
-const CommandVersion = 1
+// CommandVersion is the highest version of a command that this release writes.
+// A new field or a changed meaning needs a higher one. Encode writes the lowest
+// that says everything, so that releases which know no more can go on as long as nothing new is used.
+const CommandVersion = 2
 
 // CommandBytesMax bounds an encoded command.
 const CommandBytesMax = 8 << 20
@@ -41,6 +42,35 @@ type envelope struct {
 	Type      string          `json:"type"`
 	Ignorable bool            `json:"ignorable,omitempty"` // a release that does not know it may skip it
 	Body      json.RawMessage `json:"body"`
+}
+
+// A versioned command has fields that version 1 does not know.
+type versioned interface {
+	// version is the lowest version that says everything which is set.
+	version() int
+}
+
+func versionOf(c Command) int {
+	if v, ok := c.(versioned); ok {
+		return v.version()
+	}
+	return 1
+}
+
+// versionIf is 2 for a command that uses a field of version 2, else 1.
+func versionIf(second bool) int {
+	if second {
+		return 2
+	}
+	return 1
+}
+
+// knownVersion is the highest version of a command of that type.
+func knownVersion(c Command) int {
+	if _, ok := c.(versioned); ok {
+		return CommandVersion
+	}
+	return 1
 }
 
 // newCommand returns a pointer to an empty command of that type, nil if it is unknown.
@@ -77,7 +107,7 @@ func Encode(c Command) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", c.Type(), err)
 	}
-	data, err := json.Marshal(envelope{Version: CommandVersion, Type: c.Type(), Body: body})
+	data, err := json.Marshal(envelope{Version: versionOf(c), Type: c.Type(), Body: body})
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", c.Type(), err)
 	}
@@ -103,15 +133,18 @@ func Decode(data []byte) (Command, error) {
 	}
 	c := newCommand(e.Type)
 	switch {
-	case c == nil && e.Ignorable, c != nil && e.Version > CommandVersion && e.Ignorable:
+	case c == nil && e.Ignorable, c != nil && e.Version > knownVersion(c) && e.Ignorable:
 		return nil, nil
 	case c == nil:
 		return nil, fmt.Errorf("%w: type %q", ErrUnknownCommand, e.Type)
-	case e.Version > CommandVersion:
-		return nil, fmt.Errorf("%w: type %q version %d, known is %d", ErrNewerCommand, e.Type, e.Version, CommandVersion)
+	case e.Version > knownVersion(c):
+		return nil, fmt.Errorf("%w: type %q version %d, known is %d", ErrNewerCommand, e.Type, e.Version, knownVersion(c))
 	}
 	if err := unmarshalStrict(e.Body, c); err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrMalformedCommand, e.Type, err)
+	}
+	if e.Version < versionOf(c) {
+		return nil, fmt.Errorf("%w: %s: a field of version %d in version %d", ErrMalformedCommand, e.Type, versionOf(c), e.Version)
 	}
 	return c, nil
 }

@@ -15,12 +15,14 @@ import (
 // ranges, as Place chose them; the first of each is the preferred leader.
 // Idempotent by name: with equal settings the stream that exists is answered,
 // with others it is a Conflict. A placement on nodes that meanwhile left is a
-// Conflict too: place again and propose again.
+// Conflict too: place again and propose again. A stream too many, and a placement that
+// takes a node above its ReplicasMax, are LimitReached.
 type CreateStream struct {
-	Name      string
-	Settings  Settings // complete; see Settings.WithDefaults
-	Placement [][]NodeID
-	Time      int64
+	Name       string
+	Settings   Settings // complete; see Settings.WithDefaults
+	Placement  [][]NodeID
+	StreamsMax int // streams that the cluster may have with this one, 0 for no limit; version 2
+	Time       int64
 }
 
 // StreamResult answers CreateStream, UpdateStream and DeleteStream.
@@ -33,19 +35,22 @@ type StreamResult struct {
 // Type returns "create_stream".
 func (CreateStream) Type() string { return "create_stream" }
 
+func (c CreateStream) version() int { return versionIf(c.StreamsMax != 0) }
+
 // createStreamWire names each node once: a UUID for every replica of 10,000
 // shards would be a megabyte.
 type createStreamWire struct {
-	Name      string   `json:"name"`
-	Settings  Settings `json:"settings"`
-	Nodes     []NodeID `json:"nodes"`     // in order of first appearance
-	Placement [][]int  `json:"placement"` // indexes into nodes
-	Time      int64    `json:"time"`
+	Name       string   `json:"name"`
+	Settings   Settings `json:"settings"`
+	Nodes      []NodeID `json:"nodes"`     // in order of first appearance
+	Placement  [][]int  `json:"placement"` // indexes into nodes
+	StreamsMax int      `json:"streams_max,omitempty"`
+	Time       int64    `json:"time"`
 }
 
 // MarshalJSON writes the compact form.
 func (c CreateStream) MarshalJSON() ([]byte, error) {
-	w := createStreamWire{Name: c.Name, Settings: c.Settings, Nodes: []NodeID{}, Placement: make([][]int, len(c.Placement)), Time: c.Time}
+	w := createStreamWire{Name: c.Name, Settings: c.Settings, Nodes: []NodeID{}, Placement: make([][]int, len(c.Placement)), StreamsMax: c.StreamsMax, Time: c.Time}
 	index := make(map[NodeID]int)
 	for i, replicas := range c.Placement {
 		w.Placement[i] = make([]int, len(replicas))
@@ -70,7 +75,7 @@ func (c *CreateStream) UnmarshalJSON(data []byte) error {
 	if err := unmarshalStrict(data, &w); err != nil {
 		return err
 	}
-	*c = CreateStream{Name: w.Name, Settings: w.Settings, Placement: make([][]NodeID, len(w.Placement)), Time: w.Time}
+	*c = CreateStream{Name: w.Name, Settings: w.Settings, Placement: make([][]NodeID, len(w.Placement)), StreamsMax: w.StreamsMax, Time: w.Time}
 	for i, replicas := range w.Placement {
 		c.Placement[i] = make([]NodeID, len(replicas))
 		for j, at := range replicas {
@@ -93,6 +98,9 @@ func (c CreateStream) apply(t *txn) (any, error) {
 	if err := c.Settings.Validate(); err != nil {
 		return nil, err
 	}
+	if err := checkRange("streams_max", int64(c.StreamsMax), 0, StreamsMax); err != nil {
+		return nil, err
+	}
 	if st, ok := t.next.StreamByName(c.Name); ok {
 		if st.Settings != c.Settings {
 			return nil, fault.New(fault.Conflict, "stream %q exists with other settings", c.Name)
@@ -103,6 +111,9 @@ func (c CreateStream) apply(t *txn) (any, error) {
 		return nil, limitError("replicas", uint64(n), "the stream wants %d replicas and the cluster has %d nodes", c.Settings.Replicas, n)
 	}
 	if err := c.checkPlacement(t.next); err != nil {
+		return nil, err
+	}
+	if err := c.CheckLimits(t.next); err != nil {
 		return nil, err
 	}
 	st := &Stream{ID: t.next.nextStream, Name: c.Name, Settings: c.Settings, State: StreamCreating, Created: c.Time, owner: t.edit}

@@ -34,6 +34,7 @@ type RegisterNode struct {
 	Roles       []string          `json:"roles,omitempty"`
 	Labels      map[string]string `json:"labels,omitempty"`
 	DiskClass   string            `json:"disk_class,omitempty"`
+	ReplicasMax int               `json:"replicas_max,omitempty"` // shard replicas that it takes, 0 for no limit; version 2
 	Time        int64             `json:"time"`
 }
 
@@ -47,6 +48,8 @@ type NodeResult struct {
 // Type returns "register_node".
 func (RegisterNode) Type() string { return "register_node" }
 
+func (c RegisterNode) version() int { return versionIf(c.ReplicasMax != 0) }
+
 func (c RegisterNode) apply(t *txn) (any, error) {
 	if err := t.needCluster(); err != nil {
 		return nil, err
@@ -58,7 +61,7 @@ func (c RegisterNode) apply(t *txn) (any, error) {
 	slices.Sort(roles)
 	n := &Node{
 		ID: c.ID, Name: c.Name, Incarnation: c.Incarnation, Addresses: c.Addresses, Zone: c.Zone,
-		Roles: slices.Compact(roles), Labels: c.Labels, DiskClass: c.DiskClass,
+		Roles: slices.Compact(roles), Labels: c.Labels, DiskClass: c.DiskClass, ReplicasMax: c.ReplicasMax,
 		State: NodeJoined, Registered: c.Time, Changed: c.Time,
 	}
 	old, known := t.next.Node(c.ID)
@@ -107,6 +110,9 @@ func (c RegisterNode) validate() error {
 	}
 	if c.Addresses.Raft == "" {
 		return fault.InvalidField("addresses.raft", "a node needs an address for Raft")
+	}
+	if err := checkRange("replicas_max", int64(c.ReplicasMax), 0, NodeReplicasMax); err != nil {
+		return err
 	}
 	if len(c.Roles) > RolesMax {
 		return limitError("roles", RolesMax, "a node may have %d roles, not %d", RolesMax, len(c.Roles))

@@ -58,18 +58,27 @@ func (c UpdateStream) apply(t *txn) (any, error) {
 
 // DeleteStream deletes a stream and, by and by on every node, its data. The name
 // is free at once. Deleting again is NotFound, except by StreamID.
+//
+// The stream leaves a tombstone. Beyond TombstonesMax of them those of the
+// streams that were deleted first go; that their groups were deleted stays known.
 type DeleteStream struct {
-	Name     string `json:"name"`
-	StreamID uint64 `json:"stream_id,omitempty"` // if not 0, the stream of that name must have this id
-	Time     int64  `json:"time"`
+	Name          string `json:"name"`
+	StreamID      uint64 `json:"stream_id,omitempty"`      // if not 0, the stream of that name must have this id
+	TombstonesMax int    `json:"tombstones_max,omitempty"` // tombstones that stay, 0 for all; version 2
+	Time          int64  `json:"time"`
 }
 
 // Type returns "delete_stream".
 func (DeleteStream) Type() string { return "delete_stream" }
 
+func (c DeleteStream) version() int { return versionIf(c.TombstonesMax != 0) }
+
 func (c DeleteStream) apply(t *txn) (any, error) {
-	if dead := t.next.deleted.get(c.StreamID); dead != nil && dead.Name == c.Name {
-		return StreamResult{Version: t.next.version, StreamID: dead.ID}, nil
+	if err := checkRange("tombstones_max", int64(c.TombstonesMax), 0, TombstonesMax); err != nil {
+		return nil, err
+	}
+	if dead := t.next.deleted.get(c.StreamID); dead != nil && dead.Name == c.Name || t.next.streamForgotten(c.StreamID) {
+		return StreamResult{Version: t.next.version, StreamID: c.StreamID}, nil
 	}
 	st, err := t.findStream(c.Name, c.StreamID)
 	if err != nil {
@@ -80,6 +89,9 @@ func (c DeleteStream) apply(t *txn) (any, error) {
 			t.events.Groups = append(t.events.Groups, g.First+i)
 		}
 	}
+	for sh := range st.Shards() {
+		t.count(sh, -1)
+	}
 	t.events.Streams = append(t.events.Streams, st.ID)
 	at, _ := t.next.nameIndex(c.Name)
 	t.next.names = slices.Delete(slices.Clone(t.next.names), at, at+1)
@@ -88,6 +100,9 @@ func (c DeleteStream) apply(t *txn) (any, error) {
 		ID: st.ID, Name: st.Name, Settings: st.Settings, State: StreamDeleting,
 		Created: st.Created, Deleted: c.Time, next: st.next, groups: st.groups,
 	})
+	if c.TombstonesMax > 0 {
+		t.forgetTombstones(c.TombstonesMax)
+	}
 	return StreamResult{t.next.version, st.ID, true}, nil
 }
 

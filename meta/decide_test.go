@@ -40,7 +40,7 @@ func TestPlaceProperties(t *testing.T) {
 		for i := range nodes {
 			c := register(i)
 			n := &Node{ID: c.ID, Name: c.Name, Zone: fmt.Sprintf("z%d", i%zones), State: NodeJoined}
-			s.nodes = append(s.nodes, n)
+			s.nodes, s.tallies = append(s.nodes, n), append(s.tallies, nodeTally{})
 			hints[n.ID] = Hint{Alive: rapid.IntRange(0, 9).Draw(t, "alive") > 0}
 			if hints[n.ID].Alive {
 				alive++

@@ -55,6 +55,28 @@ func exampleStore(t tester) *bench {
 	return b
 }
 
+// secondCommands holds the commands whose version 2 has more fields, with these set.
+func secondCommands() []Command {
+	node := exampleCommands()["register_node"].(RegisterNode)
+	node.ReplicasMax = 2000
+	create := exampleCommands()["create_stream"].(CreateStream)
+	create.StreamsMax = 10_000
+	remove := exampleCommands()["delete_stream"].(DeleteStream)
+	remove.TombstonesMax = 1000
+	return []Command{node, create, remove}
+}
+
+// secondStore has what a snapshot of version 2 holds beyond one of version 1.
+func secondStore(t tester) *bench {
+	b := exampleStore(t)
+	c := register(1)
+	c.ReplicasMax, c.Time = 500, 305
+	b.must(c)
+	b.create("late", 1, 1)
+	b.must(DeleteStream{Name: "late", TombstonesMax: 1, Time: 306})
+	return b
+}
+
 func golden(t *testing.T, name string, got []byte) {
 	t.Helper()
 	path := filepath.Join("testdata", name)
@@ -83,15 +105,29 @@ func TestCommandGolden(t *testing.T) {
 		out.WriteByte('\n')
 	}
 	golden(t, "commands_v1.golden", out.Bytes())
+	out.Reset()
+	for _, c := range secondCommands() {
+		data, err := Encode(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out.Write(append(data, '\n'))
+	}
+	golden(t, "commands_v2.golden", out.Bytes())
 }
 
 func TestSnapshotGolden(t *testing.T) {
-	b := exampleStore(t)
+	snapshotGolden(t, exampleStore(t), "snapshot_v1.golden")
+	snapshotGolden(t, secondStore(t), "snapshot_v2.golden")
+}
+
+func snapshotGolden(t *testing.T, b *bench, name string) {
+	t.Helper()
 	data, err := b.store.Snapshot()
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "snapshot_v1.golden", data)
+	golden(t, name, data)
 	other := NewStore()
 	wake := other.Watch(0)
 	if err := other.Restore(data); err != nil {
@@ -123,6 +159,8 @@ func TestDecodeRefuses(t *testing.T) {
 		{"too long", strings.Repeat(" ", CommandBytesMax+1), ErrMalformedCommand},
 		{"unknown type", `{"v":1,"type":"split_shard","body":{}}`, ErrUnknownCommand},
 		{"newer version", `{"v":2,"type":"remove_node","body":{"later":1}}`, ErrNewerCommand},
+		{"newer version of one that has two", `{"v":3,"type":"delete_stream","body":{"later":1}}`, ErrNewerCommand},
+		{"field of version 2 in version 1", `{"v":1,"type":"delete_stream","body":{"name":"a","tombstones_max":1,"time":1}}`, ErrMalformedCommand},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if got, err := Decode([]byte(c.data)); !errors.Is(err, c.err) {
@@ -181,6 +219,7 @@ func TestRestoreRefuses(t *testing.T) {
 		changed := bytes.Replace(body, []byte(old), []byte(new), 1)
 		return append(snapshotHeader(SnapshotVersion, changed), changed...)
 	}
+	later := bytes.Replace(body, []byte(`,"state":"joined"`), []byte(`,"replicas_max":5,"state":"joined"`), 1)
 	flip := func(at int) []byte {
 		c := bytes.Clone(good)
 		c[at] ^= 4
@@ -197,7 +236,8 @@ func TestRestoreRefuses(t *testing.T) {
 		{"header only", snapshotHeader(1, nil), ErrCorruptSnapshot},
 		{"flipped bit in the version", flip(len(snapshotMagic) + 1), ErrCorruptSnapshot},
 		{"flipped bit in the body", flip(len(good) / 2), ErrCorruptSnapshot},
-		{"newer", append(snapshotHeader(2, body), body...), ErrNewerSnapshot},
+		{"newer", append(snapshotHeader(SnapshotVersion+1, body), body...), ErrNewerSnapshot},
+		{"field of a later version", append(snapshotHeader(1, later), later...), ErrCorruptSnapshot},
 		{"unknown field", edit(`{"version"`, `{"x":1,"version"`), ErrCorruptSnapshot},
 		{"gap in the key space", edit(`"start":"0"`, `"start":"1"`), ErrCorruptSnapshot},
 		{"group used twice", edit(`"first":3,"count":2`, `"first":2,"count":2`), ErrCorruptSnapshot},
@@ -221,6 +261,13 @@ func TestRestoreRefuses(t *testing.T) {
 func FuzzDecodeCommand(f *testing.F) {
 	for _, typ := range sortedTypes() {
 		data, err := Encode(exampleCommands()[typ])
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	for _, c := range secondCommands() {
+		data, err := Encode(c)
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -262,7 +309,7 @@ func FuzzDecodeCommand(f *testing.F) {
 
 // The fuzzer sees the body only; a checksum it would never guess.
 func FuzzDecodeSnapshot(f *testing.F) {
-	for _, b := range []*bench{exampleStore(f), newBench(f)} {
+	for _, b := range []*bench{exampleStore(f), secondStore(f), newBench(f)} {
 		data, err := b.store.Snapshot()
 		if err != nil {
 			f.Fatal(err)

@@ -52,6 +52,7 @@ func (m *model) observe(t *rapid.T, c Command, result any, s *State) {
 	switch _, failed := result.(*fault.Error); c := c.(type) {
 	case CreateStream:
 		if !failed {
+			m.withinLimits(t, c, result.(StreamResult), s)
 			m.names[c.Name] = live[c.Name]
 		}
 	case DeleteStream:
@@ -75,6 +76,23 @@ func (m *model) observe(t *rapid.T, c Command, result any, s *State) {
 	}
 }
 
+// withinLimits wants a stream that was created to keep to the limits of the command and of the nodes.
+func (m *model) withinLimits(t *rapid.T, c CreateStream, r StreamResult, s *State) {
+	if !r.Changed {
+		return
+	}
+	if c.StreamsMax > 0 && s.StreamCount() > c.StreamsMax {
+		t.Fatalf("%d streams, %d are allowed", s.StreamCount(), c.StreamsMax)
+	}
+	for _, replicas := range c.Placement {
+		for _, id := range replicas {
+			if n, _ := s.Node(id); n.ReplicasMax > 0 && s.HeldReplicas(id) > n.ReplicasMax {
+				t.Fatalf("node %s holds %d replicas, it takes %d", id, s.HeldReplicas(id), n.ReplicasMax)
+			}
+		}
+	}
+}
+
 func drawCommand(t *rapid.T, s *State, now int64) Command {
 	name := func() string { return rapid.SampledFrom([]string{"a", "b", "c", "d"}).Draw(t, "name") }
 	node := func() NodeID { return nodeID(rapid.IntRange(0, 9).Draw(t, "node")) }
@@ -89,15 +107,17 @@ func drawCommand(t *rapid.T, s *State, now int64) Command {
 		c := register(rapid.IntRange(0, 9).Draw(t, "node"))
 		c.Name = fmt.Sprintf("n%d", rapid.IntRange(0, 6).Draw(t, "name"))
 		c.Incarnation = rapid.Uint64Range(0, 3).Draw(t, "incarnation")
+		c.ReplicasMax = rapid.IntRange(0, 12).Draw(t, "replicas max")
 		return c
 	case 2:
 		return RemoveNode{ID: node(), Time: now}
 	case 3, 4:
 		c := CreateStream{Name: name(), Settings: settings(rapid.IntRange(1, 5).Draw(t, "shards"), rapid.SampledFrom([]int{1, 3}).Draw(t, "replicas")), Time: now}
 		c.Placement, _ = Place(s, hints, c.Settings)
+		c.StreamsMax = rapid.IntRange(0, 3).Draw(t, "streams max")
 		return c
 	case 5:
-		return DeleteStream{Name: name(), Time: now}
+		return DeleteStream{Name: name(), TombstonesMax: rapid.IntRange(0, 3).Draw(t, "tombstones"), Time: now}
 	case 6:
 		return UpdateStream{Name: name(), RetentionBytes: ptr(rapid.Int64Range(-1, 3).Draw(t, "bytes")), Time: now}
 	case 7:

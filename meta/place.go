@@ -23,31 +23,21 @@ type Hints map[NodeID]Hint
 type nodeLoad struct {
 	node     *Node
 	alive    bool
-	replicas int // desired replicas in the whole cluster
+	held     int // replicas that it has or shall have, see HeldReplicas
+	replicas int // those of them that are desired there
 	first    int // shards whose preferred leader it is
 }
+
+// room reports whether the node may take another replica.
+func (l *nodeLoad) room() bool { return l.node.ReplicasMax == 0 || l.held < l.node.ReplicasMax }
 
 // loads returns the nodes that may take replicas, in ascending order of ids.
 func (s *State) loads(hints Hints) []*nodeLoad {
 	var all []*nodeLoad
-	byID := make(map[NodeID]*nodeLoad)
-	for _, n := range s.nodes {
+	for i, n := range s.nodes {
 		if n.State == NodeJoined && n.stores() && !hints[n.ID].Full {
-			l := &nodeLoad{node: n, alive: hints[n.ID].Alive}
-			byID[n.ID] = l
-			all = append(all, l)
-		}
-	}
-	for st := range s.Streams() {
-		for sh := range st.Shards() {
-			for i, id := range sh.Desired {
-				if l := byID[id]; l != nil {
-					l.replicas++
-					if i == 0 {
-						l.first++
-					}
-				}
-			}
+			t := s.tallies[i]
+			all = append(all, &nodeLoad{node: n, alive: hints[n.ID].Alive, held: t.held, replicas: t.desired, first: t.first})
 		}
 	}
 	return all
@@ -64,8 +54,9 @@ func (n *Node) stores() bool { return len(n.Roles) == 0 || slices.Contains(n.Rol
 // others. The first of each shard is its preferred leader; these are spread
 // evenly too. The same state and hints give the same placement.
 //
-// It fails with Invalid if there are fewer nodes than replicas, and with
-// Unavailable if fewer than a majority of a shard's replicas would be alive.
+// It fails with Invalid if there are fewer nodes than replicas, with Unavailable
+// if fewer than a majority of a shard's replicas would be alive, and with
+// LimitReached if the nodes may not hold that many more replicas.
 func Place(s *State, hints Hints, settings Settings) ([][]NodeID, error) {
 	if err := settings.Validate(); err != nil {
 		return nil, err
@@ -85,17 +76,30 @@ func Place(s *State, hints Hints, settings Settings) ([][]NodeID, error) {
 	}
 	placement := make([][]NodeID, settings.Shards)
 	for i := range placement {
-		placement[i] = placeShard(loads, settings.Replicas)
+		if placement[i] = placeShard(loads, settings.Replicas); placement[i] == nil {
+			return nil, noRoom(s, loads, settings, i)
+		}
 	}
 	return placement, nil
 }
 
+// placeShard returns nil if too few nodes with room are left, or if fewer than a
+// majority of those chosen would be alive.
 func placeShard(loads []*nodeLoad, replicas int) []NodeID {
 	chosen := make([]*nodeLoad, 0, replicas)
+	alive := 0
 	for range replicas {
 		l := pick(loads, chosen)
-		l.replicas++
+		if !l.room() {
+			return nil
+		}
+		if l.alive {
+			alive++
+		}
 		chosen = append(chosen, l)
+	}
+	if alive < replicas/2+1 {
+		return nil
 	}
 	// A dead node cannot lead; among the others the one that leads least.
 	slices.SortStableFunc(chosen, func(a, b *nodeLoad) int {
@@ -104,12 +108,15 @@ func placeShard(loads []*nodeLoad, replicas int) []NodeID {
 	chosen[0].first++
 	ids := make([]NodeID, len(chosen))
 	for i, l := range chosen {
+		l.held++
+		l.replicas++
 		ids[i] = l.node.ID
 	}
 	return ids
 }
 
-// pick returns the best node that is not chosen yet, nil if there is none.
+// pick returns the best node that is not chosen yet, nil if there is none. One without
+// room comes after all others, and it is for the caller to take it nevertheless.
 func pick(loads, chosen []*nodeLoad) *nodeLoad {
 	zones := func(l *nodeLoad) int {
 		same := 0
@@ -127,7 +134,7 @@ func pick(loads, chosen []*nodeLoad) *nodeLoad {
 			continue
 		}
 		same := zones(l)
-		if best == nil || cmp.Or(compareAlive(l, best), cmp.Compare(same, bestZones),
+		if best == nil || cmp.Or(compareRoom(l, best), compareAlive(l, best), cmp.Compare(same, bestZones),
 			cmp.Compare(l.replicas, best.replicas), cmp.Compare(l.node.ID, best.node.ID)) < 0 {
 			best, bestZones = l, same
 		}
@@ -135,12 +142,18 @@ func pick(loads, chosen []*nodeLoad) *nodeLoad {
 	return best
 }
 
+// compareRoom puts nodes with room first.
+func compareRoom(a, b *nodeLoad) int { return firstIf(a.room(), b.room()) }
+
 // compareAlive puts living nodes first.
-func compareAlive(a, b *nodeLoad) int {
+func compareAlive(a, b *nodeLoad) int { return firstIf(a.alive, b.alive) }
+
+// firstIf orders what is so before what is not.
+func firstIf(a, b bool) int {
 	switch {
-	case a.alive == b.alive:
+	case a == b:
 		return 0
-	case a.alive:
+	case a:
 		return -1
 	}
 	return 1

@@ -27,7 +27,7 @@ type GroupPlan struct {
 	Group   uint64
 	Action  Action
 	Servers []NodeID // ActionBootstrap: the first voters, the same on each of them
-	Stream  *Stream  // nil for ActionQuarantine
+	Stream  *Stream  // nil for ActionQuarantine, and if the stream was deleted so long ago that it is forgotten
 	Shard   *Shard   // nil if the stream is deleting, and for ActionQuarantine
 }
 
@@ -72,8 +72,11 @@ func Plan(s *State, node NodeID, local []uint64) []GroupPlan {
 			continue
 		}
 		p := GroupPlan{Group: group, Action: ActionQuarantine}
-		if span := s.span(group); span != nil && s.GroupDeleted(group) {
-			p.Action, p.Stream = ActionDelete, s.deleted.get(span.stream)
+		if s.GroupDeleted(group) {
+			p.Action = ActionDelete
+			if span := s.span(group); span != nil {
+				p.Stream = s.deleted.get(span.stream)
+			}
 		}
 		plans = append(plans, p)
 	}

@@ -46,6 +46,7 @@ type Node struct {
 	Roles       []string          `json:"roles,omitempty"`
 	Labels      map[string]string `json:"labels,omitempty"`
 	DiskClass   string            `json:"disk_class,omitempty"`
+	ReplicasMax int               `json:"replicas_max,omitempty"` // shard replicas that it takes, 0 for no limit
 	State       NodeState         `json:"state"`
 	Registered  int64             `json:"registered"`            // unix ms of the first registration
 	Changed     int64             `json:"changed"`               // unix ms of the last change
@@ -54,7 +55,7 @@ type Node struct {
 
 func (n *Node) equal(o *Node) bool {
 	return n.ID == o.ID && n.Name == o.Name && n.Incarnation == o.Incarnation && n.Addresses == o.Addresses &&
-		n.Zone == o.Zone && n.DiskClass == o.DiskClass && n.State == o.State && n.ReplacedBy == o.ReplacedBy &&
+		n.Zone == o.Zone && n.DiskClass == o.DiskClass && n.ReplicasMax == o.ReplicasMax && n.State == o.State && n.ReplacedBy == o.ReplacedBy &&
 		slices.Equal(n.Roles, o.Roles) && maps.Equal(n.Labels, o.Labels)
 }
 

@@ -12,7 +12,9 @@ const RepairConcurrencyMax = 100
 //
 // A replica is lost if its node was removed or replaced, or has been dead for
 // longer than the grace period. The new place is a living node, in another zone
-// than the replicas that stay if there is one, with the fewest replicas.
+// than the replicas that stay if there is one, with the fewest replicas. A node
+// at its limit of replicas is taken only if no other can be: a shard that stays short of a replica
+// is worse than a node with one too many.
 //
 // Nothing is proposed for a shard whose last change has not arrived yet (its
 // leader's ReplicaStatus says when), unless that change waits for a node that is
@@ -23,7 +25,10 @@ func Repair(s *State, hints Hints, now int64) []SetReplicas {
 		return nil
 	}
 	r := &repair{state: s, hints: hints, now: now, loads: s.loads(hints)}
-	var commands []SetReplicas
+	// Where nothing is lost, which is nearly always, no shard is looked at: there may be 100,000.
+	if !r.findLost() {
+		return nil
+	}
 	moving := 0
 	for st := range s.Streams() {
 		for sh := range st.Shards() {
@@ -32,8 +37,12 @@ func Repair(s *State, hints Hints, now int64) []SetReplicas {
 			}
 		}
 	}
+	var commands []SetReplicas
 	for st := range s.Streams() {
 		for sh := range st.Shards() {
+			if !slices.ContainsFunc(sh.Desired, func(id NodeID) bool { return r.lost[id] }) {
+				continue
+			}
 			// Turning a change round that is under way does not add to those.
 			isNew := len(added(sh)) == 0
 			if isNew && moving >= RepairConcurrencyMax {
@@ -57,14 +66,34 @@ type repair struct {
 	hints Hints
 	now   int64
 	loads []*nodeLoad
+	lost  map[NodeID]bool // nodes whose replicas are lost
+}
+
+// findLost finds the nodes whose replicas are lost, and reports whether there are any such replicas.
+func (r *repair) findLost() bool {
+	r.lost = map[NodeID]bool{}
+	wanted := false
+	for i, n := range r.state.nodes {
+		if n.State != NodeJoined || r.dead(n.ID) {
+			r.lost[n.ID] = true
+			wanted = wanted || r.state.tallies[i].desired > 0
+		}
+	}
+	return wanted
+}
+
+// dead reports whether a node has been away for longer than the grace period.
+func (r *repair) dead(id NodeID) bool {
+	h, known := r.hints[id]
+	grace := r.state.cluster.Settings.DeadGraceSeconds * 1000
+	return known && !h.Alive && h.DeadSince > 0 && r.now-h.DeadSince > grace
 }
 
 // added returns the desired replicas that are no voters yet.
 func added(sh *Shard) []NodeID {
-	voters := sh.voters()
 	var ids []NodeID
 	for _, id := range sh.Desired {
-		if !slices.Contains(voters, id) {
+		if sh.Members == nil && !slices.Contains(sh.Initial, id) || sh.Members != nil && !sh.Votes(id) {
 			ids = append(ids, id)
 		}
 	}
@@ -106,9 +135,7 @@ func (r *repair) mostLost(ids []NodeID) NodeID {
 		if !ok || n.State != NodeJoined {
 			return id
 		}
-		h, known := r.hints[id]
-		grace := r.state.cluster.Settings.DeadGraceSeconds * 1000
-		if known && !h.Alive && h.DeadSince > 0 && r.now-h.DeadSince > grace && dead == "" {
+		if dead == "" && r.dead(id) {
 			dead = id
 		}
 	}

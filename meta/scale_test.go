@@ -111,7 +111,11 @@ func scaleReads(t *testing.T, store *Store, timed func(string, func())) {
 	}
 	s := store.State()
 	timed("Plan for one node", func() { Plan(s, s.Nodes()[0].ID, nil) })
-	timed("Repair, nothing lost", func() { Repair(s, allAlive(s), 1) })
+	hints := allAlive(s)
+	timed("Repair, nothing lost", func() { Repair(s, hints, 1) })
+	if allocs := testing.AllocsPerRun(3, func() { Repair(s, hints, 1) }); allocs > ShardsMax/10 {
+		t.Errorf("Repair allocates %v times where nothing is lost: it looks at every shard", allocs)
+	}
 	timed("ShardForHash, 1,000,000 times", func() {
 		for i := range uint64(1_000_000) {
 			if _, ok := s.ShardForHash(1, hashkey.Key{Hi: i * 0x9e3779b97f4a7c15}); !ok {
@@ -126,4 +130,35 @@ func scaleReads(t *testing.T, store *Store, timed func(string, func())) {
 			}
 		}
 	})
+}
+
+// BenchmarkDecisions is what the nodes of a cluster with 10,000 shards decide every second.
+func BenchmarkDecisions(b *testing.B) {
+	c := newBench(b)
+	c.must(InitCluster{ClusterID: "c", Name: "big"})
+	for i := range 30 {
+		c.must(register(i))
+	}
+	c.create("big", ShardsMax, 3)
+	s := c.state()
+	hints := allAlive(s)
+	for _, d := range []struct {
+		name string
+		f    func()
+	}{
+		{"plan", func() { Plan(s, nodeID(0), nil) }},
+		{"repair", func() { Repair(s, hints, 1) }},
+		{"place", func() {
+			if _, err := Place(s, hints, settings(1, 3)); err != nil {
+				b.Fatal(err)
+			}
+		}},
+	} {
+		b.Run(d.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				d.f()
+			}
+		})
+	}
 }

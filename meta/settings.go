@@ -21,6 +21,9 @@ const (
 	LabelsMax                   = 64
 	TextBytesMax                = 256 // of an address, zone, role, label, disk class or reason
 	BatchMax                    = 100_000
+	NodeReplicasMax             = 1 << 20 // shard replicas that a node may say it takes
+	StreamsMax                  = 1 << 20 // streams that a command may allow
+	TombstonesMax               = 1 << 20 // tombstones that a command may keep
 	RateLimitMax          int64 = 1 << 40
 )
 

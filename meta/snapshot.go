@@ -6,12 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
 	"strconv"
 	"strings"
 )
 
-// SnapshotVersion is the version that Encode writes.
-const SnapshotVersion = 1
+// SnapshotVersion is the highest version that Encode writes. It writes the lowest that holds everything.
+const SnapshotVersion = 2
 
 // SnapshotBytesMax bounds what DecodeState takes.
 const SnapshotBytesMax = 1 << 30
@@ -81,7 +82,15 @@ func (s *State) Encode() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode meta snapshot: %w", err)
 	}
-	return append(snapshotHeader(SnapshotVersion, body), body...), nil
+	return append(snapshotHeader(s.snapshotVersion(), body), body...), nil
+}
+
+var errFieldVersion = errors.New("a field of a later version")
+
+// snapshotVersion returns the lowest version that can hold the state.
+func (s *State) snapshotVersion() int {
+	limited := slices.ContainsFunc(s.nodes, func(n *Node) bool { return n.ReplicasMax != 0 })
+	return versionIf(limited || len(s.forgotten) > 0)
 }
 
 // DecodeState returns the state of a snapshot after checking that it is whole
@@ -101,6 +110,9 @@ func DecodeState(data []byte) (*State, error) {
 	s, err := body.toState()
 	if err == nil {
 		err = s.check()
+	}
+	if err == nil && version < s.snapshotVersion() {
+		err = errFieldVersion
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCorruptSnapshot, err)

@@ -20,6 +20,7 @@ type snapshotBody struct {
 	Nodes        []*Node        `json:"nodes"`
 	Streams      []streamBody   `json:"streams"`
 	Deleted      []streamBody   `json:"deleted"`
+	Forgotten    []GroupRange   `json:"forgotten,omitempty"` // version 2
 	Failovers    []failoverBody `json:"failovers"`
 }
 
@@ -79,7 +80,7 @@ func (s *State) toBody() *snapshotBody {
 	b := &snapshotBody{
 		Version: s.version, Cluster: s.cluster,
 		NextStream: s.nextStream, NextGroup: s.nextGroup, NextFailover: s.nextFailover,
-		Nodes: s.nodes, Streams: []streamBody{}, Deleted: []streamBody{}, Failovers: []failoverBody{},
+		Nodes: s.nodes, Streams: []streamBody{}, Deleted: []streamBody{}, Forgotten: s.forgotten, Failovers: []failoverBody{},
 	}
 	if b.Nodes == nil {
 		b.Nodes = []*Node{}
@@ -149,7 +150,7 @@ var (
 func (b *snapshotBody) toState() (*State, error) {
 	s := &State{
 		version: b.Version, cluster: b.Cluster,
-		nextStream: b.NextStream, nextGroup: b.NextGroup, nextFailover: b.NextFailover,
+		nextStream: b.NextStream, nextGroup: b.NextGroup, nextFailover: b.NextFailover, forgotten: b.Forgotten,
 	}
 	for _, n := range b.Nodes {
 		if n == nil {
@@ -173,6 +174,7 @@ func (b *snapshotBody) toState() (*State, error) {
 		}
 		s.deleted.set(e, st.ID, st)
 	}
+	s.tallies = s.recount()
 	slices.SortFunc(s.names, compareName)
 	slices.SortFunc(s.spans, compareSpan)
 	for _, fb := range b.Failovers {

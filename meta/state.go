@@ -16,14 +16,16 @@ const FailoverHistoryMax = 10_000
 type State struct {
 	version      uint64
 	cluster      Cluster
-	nodes        []*Node // ascending by id; retired ones stay for ever
-	nextStream   uint64  // next stream id; ids start at 1
-	nextGroup    uint64  // next group id; ids start at 1
-	nextFailover uint64  // next number of a failover; numbers start at 1
+	nodes        []*Node     // ascending by id; retired ones stay for ever
+	tallies      []nodeTally // of nodes, at the same indexes; follows from the live streams
+	nextStream   uint64      // next stream id; ids start at 1
+	nextGroup    uint64      // next group id; ids start at 1
+	nextFailover uint64      // next number of a failover; numbers start at 1
 	streams      trie[Stream]
 	deleted      trie[Stream] // tombstones, so that nodes which were away delete too
 	names        []*nameEntry // live streams, ascending by name
-	spans        []streamSpan // ascending by First; live and deleted streams
+	spans        []streamSpan // ascending by First; live streams and tombstones
+	forgotten    []GroupRange // ascending, no two touch; groups of deleted streams without a tombstone
 	failovers    trie[Failover]
 }
 
@@ -179,7 +181,7 @@ func (s *State) ShardByGroup(group uint64) (*Shard, bool) {
 // False also for a group this state never heard of: absence is not deletion.
 func (s *State) GroupDeleted(group uint64) bool {
 	span := s.span(group)
-	return span != nil && s.deleted.get(span.stream) != nil
+	return s.groupForgotten(group) || span != nil && s.deleted.get(span.stream) != nil
 }
 
 func (s *State) span(group uint64) *streamSpan {

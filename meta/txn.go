@@ -22,9 +22,10 @@ func (e Events) Empty() bool {
 // A txn builds the next state. Dropping it undoes everything, because what the
 // base shares is never changed in place.
 type txn struct {
-	next   *State
-	edit   *edit
-	events Events
+	next    *State
+	edit    *edit
+	events  Events
+	tallied bool // the tallies of next are a copy of its own
 }
 
 func begin(base *State, version uint64) *txn {
@@ -60,6 +61,7 @@ func (t *txn) putNode(n *Node) {
 		nodes[i] = n
 	} else {
 		nodes = slices.Insert(nodes, i, n)
+		t.next.tallies, t.tallied = slices.Insert(slices.Clone(t.next.tallies), i, nodeTally{}), true
 	}
 	t.next.nodes = nodes
 	t.events.Nodes = append(t.events.Nodes, n.ID)
@@ -78,16 +80,20 @@ func (t *txn) stream(id uint64) *Stream {
 }
 
 // putShard stores a new version of a shard of a live stream and keeps the
-// stream's state in step.
+// stream's state and the nodes' tallies in step.
 func (t *txn) putShard(sh *Shard) {
 	st := t.stream(sh.StreamID)
 	old := st.Shard(sh.Number)
-	led := func(s *Shard) bool { return s == nil || s.State != ShardOpen || s.Term > 0 }
+	led := func(s *Shard) bool { return s.State != ShardOpen || s.Term > 0 }
 	if !led(old) {
 		st.unled--
 	}
 	if !led(sh) {
 		st.unled++
+	}
+	if !sameHolders(old, sh) {
+		t.count(old, -1)
+		t.count(sh, 1)
 	}
 	st.shards.set(t.edit, uint64(sh.Number), sh)
 	t.events.Groups = append(t.events.Groups, sh.Group)
@@ -108,6 +114,7 @@ func (t *txn) addShards(st *Stream, shards []*Shard) {
 			st.unled++
 		}
 		st.shards.set(t.edit, uint64(sh.Number), sh)
+		t.count(sh, 1)
 		t.events.Groups = append(t.events.Groups, sh.Group)
 	}
 	st.next += uint32(len(shards))

@@ -33,12 +33,7 @@ func (a *adminServer) CreateStream(ctx context.Context, req *pb.CreateStreamRequ
 	if st, ok := state.StreamByName(req.GetName()); ok && st.Settings == settings {
 		return a.created(ctx, req, true)
 	}
-	placement, err := meta.Place(state, n.hints(), settings)
-	if err != nil {
-		return nil, err
-	}
-	command := &meta.CreateStream{Name: req.GetName(), Settings: settings, Placement: placement, Time: n.now().UnixMilli()}
-	if err := n.propose(ctx, command); err != nil {
+	if err := n.createStream(ctx, req.GetName(), settings); err != nil {
 		return nil, err
 	}
 	return a.created(ctx, req, false)
@@ -97,6 +92,9 @@ func (n *Node) settingsFrom(state *meta.State, p *pb.StreamSettings) (meta.Setti
 	if err := n.checkRecordBytes(s.MaxRecordBytes); err != nil {
 		return s, err
 	}
+	if err := n.checkShards(s.Shards); err != nil {
+		return s, err
+	}
 	return s, s.Validate()
 }
 
@@ -151,7 +149,7 @@ func (a *adminServer) DeleteStream(ctx context.Context, req *pb.DeleteStreamRequ
 // deleteCommand names the stream by its id too: a proposal whose answer was lost
 // is proposed again, and must neither fail nor delete a later stream of that name.
 func deleteCommand(state *meta.State, name string, now int64) *meta.DeleteStream {
-	c := &meta.DeleteStream{Name: name, Time: now}
+	c := &meta.DeleteStream{Name: name, TombstonesMax: meta.TombstonesKept, Time: now}
 	if st, ok := state.StreamByName(name); ok {
 		c.StreamID = st.ID
 	}

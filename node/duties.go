@@ -84,12 +84,20 @@ func onlyWhatIsHere(plan []meta.GroupPlan, local []uint64) []meta.GroupPlan {
 	return out
 }
 
+// planRest is how many times as long as a plan took its node rests before the next: with
+// many shards in the cluster and a change for each of a lost node's leaders, planning would take a core of every node.
+const planRest = 10
+
+// restAfter is how long to wait after a plan that took so long, at most until the next is due anyway.
+func restAfter(plan time.Duration) time.Duration { return min(planRest*plan, planEvery) }
+
 // followState runs the plan at every change of the control state, and at a
 // steady pace for what could not be done the first time.
 func (n *Node) followState(ctx context.Context) {
 	tick := time.NewTicker(planEvery)
 	defer tick.Stop()
 	for {
+		start := time.Now()
 		version := n.metaStore.State().Version()
 		if err := n.adoptCluster(); err != nil {
 			n.fail(err)
@@ -101,6 +109,11 @@ func (n *Node) followState(ctx context.Context) {
 		}
 		n.gossipState()
 		n.planDuty(ctx)
+		select {
+		case <-time.After(restAfter(time.Since(start))):
+		case <-ctx.Done():
+			return
+		}
 		select {
 		case <-n.metaStore.Watch(version):
 		case <-tick.C:

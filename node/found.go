@@ -251,6 +251,7 @@ func (n *Node) register(ctx context.Context) error {
 	return n.propose(ctx, &meta.RegisterNode{
 		ID: n.nodeID, Name: n.name, Incarnation: n.incarnation, Time: now, Addresses: n.addresses,
 		Zone: n.cfg.Node.Zone, Roles: n.cfg.Node.Roles, Labels: n.cfg.Node.Labels, DiskClass: n.cfg.Node.DiskClass,
+		ReplicasMax: n.cfg.Limits.ShardReplicasMax,
 	})
 }
 

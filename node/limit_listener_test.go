@@ -7,6 +7,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
 )
 
 func TestConnectionsBeyondTheLimitAreClosed(t *testing.T) {
@@ -14,7 +16,7 @@ func TestConnectionsBeyondTheLimitAreClosed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := newLimitListener(inner, 1)
+	l := newLimitListener(inner, 1, "limits.connections_max", hclog.NewNullLogger())
 	defer l.Close()
 	accepted := make(chan net.Conn, 2)
 	go func() {
@@ -42,6 +44,9 @@ func TestConnectionsBeyondTheLimitAreClosed(t *testing.T) {
 	}
 	if _, err := second.Read(make([]byte, 1)); !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("the second connection: %v, want it closed by the server", err)
+	}
+	if c := l.counts(); c != (connectionCounts{open: 1, most: 1, refused: 1}) {
+		t.Errorf("counts: %+v", c)
 	}
 	first.Close()
 	dial()

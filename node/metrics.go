@@ -21,6 +21,8 @@ var metricTable = []struct {
 }{
 	{"levada_shard_replicas", "Shard replicas that run on this node.", false},
 	{"levada_shard_replicas_failed", "Shard replicas that should run on this node and cannot. Any is an alarm.", false},
+	{"levada_shard_replicas_held", "Shard replicas that the control state has or wants on this node; what the limit counts.", false},
+	{"levada_shard_replicas_limit", "Shard replicas that this node takes (limits.shard_replicas_max).", false},
 	{"levada_shard_leaders", "Shards that this node leads.", false},
 	{"levada_records_total", "Records stored by replicas on this node.", true},
 	{"levada_record_bytes_total", "Bytes of batches stored by replicas on this node.", true},
@@ -45,6 +47,14 @@ var metricTable = []struct {
 	{"levada_disk_full", "1 while appends are refused for lack of disk.", false},
 	{"levada_nodes_alive", "Nodes that gossip believes alive.", false},
 	{"levada_meta_leader", "1 if this node leads the meta group.", false},
+	{"levada_streams", "Streams in the cluster.", false},
+	{"levada_streams_limit", "Streams beyond which this node creates none (limits.streams_max).", false},
+	{"levada_connections", "Connections of clients to the native API.", false},
+	{"levada_connections_limit", "Connections to the native API beyond which new ones are closed (limits.connections_max).", false},
+	{"levada_connections_refused_total", "Connections to the native API closed because there were too many.", true},
+	{"levada_admin_connections", "Connections to the admin port.", false},
+	{"levada_admin_connections_limit", "Connections to the admin port beyond which new ones are closed (limits.admin_connections_max).", false},
+	{"levada_admin_connections_refused_total", "Connections to the admin port closed because there were too many.", true},
 }
 
 func (n *Node) registerMetrics(r *prometheus.Registry) *prometheus.Registry {
@@ -106,7 +116,21 @@ func (n *Node) measure() map[string]float64 {
 	if n.metaRaft.IsLeader() {
 		v["levada_meta_leader"] = 1
 	}
+	n.measureLimits(v)
 	return v
+}
+
+// measureLimits adds what is bounded by a number, and the bound.
+func (n *Node) measureLimits(v map[string]float64) {
+	state := n.metaStore.State()
+	v["levada_shard_replicas_held"] = float64(state.HeldReplicas(n.nodeID))
+	v["levada_shard_replicas_limit"] = float64(n.cfg.Limits.ShardReplicasMax)
+	v["levada_streams"] = float64(state.StreamCount())
+	v["levada_streams_limit"] = float64(n.cfg.Limits.StreamsMax)
+	for name, l := range map[string]*limitListener{"levada_connections": n.apiConns, "levada_admin_connections": n.adminConns} {
+		c := l.counts()
+		v[name], v[name+"_limit"], v[name+"_refused_total"] = float64(c.open), float64(c.most), float64(c.refused)
+	}
 }
 
 // countReplica adds what only grows of one replica.

@@ -54,6 +54,8 @@ type Node struct {
 	shards     *shardSet
 	peers      *peerConns
 	disk       *diskGuard
+	apiConns   *limitListener // of clients
+	adminConns *limitListener
 	plan       atomic.Pointer[[]meta.GroupPlan]
 	reportNow  chan struct{} // capacity 1: a wake-up, not a count
 	started    time.Time
@@ -135,6 +137,9 @@ func (n *Node) run(ctx context.Context, ready func(Info)) (err error) {
 		return err
 	}
 	opened.add(ports.close)
+	limits := n.cfg.Limits
+	n.apiConns = newLimitListener(ports.grpc, limits.ConnectionsMax, "limits.connections_max", n.log)
+	n.adminConns = newLimitListener(ports.http, limits.AdminConnectionsMax, "limits.admin_connections_max", n.log)
 	if err := n.openStorage(&opened); err != nil {
 		return err
 	}
@@ -151,7 +156,7 @@ func (n *Node) run(ctx context.Context, ready func(Info)) (err error) {
 	var work sync.WaitGroup
 	opened.add(func() error { work.Wait(); return nil })
 	registry := n.registerMetrics(prometheus.NewRegistry())
-	n.serveAdmin(ports, registry, &opened)
+	n.serveAdmin(registry, &opened)
 	n.serveAPI(ports, &opened)
 	opened.add(func() error { n.stop(nil); return nil })
 	n.log.Info("node is up", "id", n.nodeID, "grpc", n.addresses.GRPC, "raft", n.addresses.Raft, "gossip", n.addresses.Gossip, "http", n.addresses.HTTP)

@@ -51,7 +51,7 @@ func (n *Node) serveAPI(p *ports, opened *closers) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := server.Serve(newLimitListener(p.grpc, l.ConnectionsMax)); err != nil {
+		if err := server.Serve(n.apiConns); err != nil {
 			n.fail(err)
 		}
 	}()
@@ -82,16 +82,13 @@ func (n *Node) caughtUp(method string) error {
 	return fault.New(fault.Unavailable, "node %s has not caught up with the cluster yet; ask another node or retry", n.name)
 }
 
-// adminConnectionsMax bounds the connections to the admin port.
-const adminConnectionsMax = 256
-
 // serveAdmin starts the admin port.
-func (n *Node) serveAdmin(p *ports, registry *prometheus.Registry, opened *closers) {
+func (n *Node) serveAdmin(registry *prometheus.Registry, opened *closers) {
 	server := newAdminServer(adminHandler(n, registry))
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := server.Serve(newLimitListener(p.http, adminConnectionsMax)); err != nil && !errors.Is(err, http.ErrServerClosed) {
+		if err := server.Serve(n.adminConns); err != nil && !errors.Is(err, http.ErrServerClosed) {
 			n.fail(err)
 		}
 	}()

@@ -41,6 +41,7 @@ var kinds = [...]struct {
 	fault.Corrupt:       {levadav1.Kind_KIND_CORRUPT, codes.DataLoss},
 	fault.Denied:        {levadav1.Kind_KIND_DENIED, codes.PermissionDenied},
 	fault.StaleProducer: {levadav1.Kind_KIND_STALE_PRODUCER, codes.Aborted},
+	fault.LimitReached:  {levadav1.Kind_KIND_LIMIT_REACHED, codes.ResourceExhausted},
 }
 
 // ToProto returns the wire form of err, nil for nil. An error without a kind is

@@ -20,7 +20,7 @@ import (
 
 func TestEveryKindCrosses(t *testing.T) {
 	codesSeen := map[levadav1.Kind]bool{}
-	for k := fault.Internal; k <= fault.StaleProducer; k++ {
+	for k := fault.Internal; k <= fault.LimitReached; k++ {
 		in := &fault.Error{
 			Kind: k, Message: "m " + k.String(), Field: "data", Limit: 7, LeaderNode: "n", LeaderAddr: "a:1",
 			Successors: []uint32{3, 4}, RetryAfter: 250 * time.Millisecond,

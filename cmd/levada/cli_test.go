@@ -50,6 +50,7 @@ func TestExitCodes(t *testing.T) {
 		{"stream create t --retention 0", 2, "--retention: 0s is outside its limits, 1h to 365d"},
 		{"stream create t --retention 366d", 2, "365d"},
 		{"stream create t --shards 20000", 2, "levada: --shards must be between 1 and 10000"},
+		{"stream create t --shards 9001", 1, "hold 0 of 6000 (limits.shard_replicas_max)\nsee what there is with: levada stream list"},
 		{"read s --shard 7", 3, "levada shard list s"},
 		{"cluster remove-node nope", 3, "levada cluster nodes"},
 		{"stream list --tls-cert c", 2, "--tls-cert needs --tls-key"},

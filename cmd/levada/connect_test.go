@@ -97,6 +97,7 @@ func TestRefusedSettingsNameTheirFlag(t *testing.T) {
 		{&client.Error{Kind: client.TooLarge, Field: "max_record_bytes", Message: "max_record_bytes is 9"}, "--max-record-bytes is 9"},
 		{&client.Error{Kind: client.Invalid, Field: "retention_ms", Message: "retention_ms must be whole"}, "--retention must be whole"},
 		{&client.Error{Kind: client.Invalid, Field: "name", Message: "name may hold letters"}, "NAME may hold letters"},
+		{&client.Error{Kind: client.LimitReached, Field: "shard_replicas", Message: "no room"}, "no room"},
 		{&client.Error{Kind: client.Invalid, Field: "placement", Message: "placement is off"}, "placement is off"},
 		{other, "other"},
 	} {

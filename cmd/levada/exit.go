@@ -99,6 +99,8 @@ func (s *session) advice(err error) string {
 		case s.command != "cluster status":
 			return "look at the cluster with: levada cluster status"
 		}
+	case client.LimitReached:
+		return "see what there is with: levada stream list, levada cluster nodes"
 	case client.Throttled:
 		return "the cluster is at its limit: write slower (--rate), or try again"
 	case client.Denied:

@@ -73,6 +73,9 @@ func (f *fakeCluster) CreateStream(_ context.Context, in *levadav1.CreateStreamR
 	if in.GetSettings().GetShards() > 10000 {
 		return nil, faultpb.Status(fault.InvalidField("shards", "shards must be between 1 and 10000, not %d", in.GetSettings().GetShards()))
 	}
+	if in.GetSettings().GetShards() > 9000 {
+		return nil, faultpb.Status(fault.LimitField("shard_replicas", 6000, "9001 shards need 9001 shard replicas; the nodes hold 0 of 6000 (limits.shard_replicas_max)"))
+	}
 	if s := f.streams[in.GetName()]; s != nil {
 		return &levadav1.CreateStreamResponse{Stream: s, Existed: true}, nil
 	}

@@ -48,6 +48,7 @@ var rooms = []room{
 		"api", "configs", "internal/fault", "internal/hashkey", "internal/seqno", "internal/vfs", "journal", "membership", "meta",
 		"partition", "raftfsm", "wal",
 	}, nil, "the composition root: the only room that knows all others, but not the client or the commands"},
+	{"tests/sizing", []string{"api/levada/v1", "client", "meta"}, nothing, "measures the control state by its real code, and processes from outside"},
 	{"tests", []string{"api", "client", "internal/fault", "internal/hashkey", "internal/seqno", "tests/internal", "wal"}, nil, "black box: talks to processes through the client and the contract"},
 }
 

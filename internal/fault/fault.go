@@ -41,11 +41,14 @@ const (
 	// StaleProducer says the producer session is unknown or its sequence
 	// number is not the next one; open a new session or resend in order.
 	StaleProducer
+	// LimitReached says the cluster, or a node, holds as many of something as it may. Nothing was
+	// done, and nothing will be until some are gone or the limit is raised.
+	LimitReached
 )
 
 var kindNames = [...]string{
 	"internal", "invalid", "not_found", "conflict", "too_large", "throttled", "not_leader",
-	"shard_closed", "unavailable", "corrupt", "denied", "stale_producer",
+	"shard_closed", "unavailable", "corrupt", "denied", "stale_producer", "limit_reached",
 }
 
 // String returns the kind's name in snake case, stable across versions.
@@ -60,7 +63,7 @@ func (k Kind) String() string {
 type Error struct {
 	Kind    Kind
 	Message string // one sentence for a person, saying what to do next where that helps
-	Field   string // the argument at fault, for Invalid and TooLarge
+	Field   string // the argument at fault, for Invalid and TooLarge; what there are too many of, for LimitReached
 	Limit   uint64 // the limit that was passed, 0 if there is none
 
 	LeaderNode string        // NotLeader: id of the node that leads, "" if unknown
@@ -93,6 +96,13 @@ func InvalidField(field, format string, args ...any) *Error {
 // TooLargeField returns a TooLarge error about one argument and its limit.
 func TooLargeField(field string, limit uint64, format string, args ...any) *Error {
 	e := New(TooLarge, format, args...)
+	e.Field, e.Limit = field, limit
+	return e
+}
+
+// LimitField returns a LimitReached error about what there are too many of.
+func LimitField(field string, limit uint64, format string, args ...any) *Error {
+	e := New(LimitReached, format, args...)
 	e.Field, e.Limit = field, limit
 	return e
 }

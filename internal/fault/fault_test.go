@@ -25,7 +25,7 @@ func TestKindSurvivesWrapping(t *testing.T) {
 
 func TestEveryKindHasAName(t *testing.T) {
 	seen := map[string]bool{}
-	for k := Internal; k <= StaleProducer; k++ {
+	for k := Internal; k <= LimitReached; k++ {
 		if seen[k.String()] || k.String() == fmt.Sprintf("kind_%d", k) {
 			t.Errorf("kind %d has no name of its own: %s", k, k)
 		}
@@ -36,6 +36,9 @@ func TestEveryKindHasAName(t *testing.T) {
 func TestFieldAndLimit(t *testing.T) {
 	e := TooLargeField("data", 1<<20, "record has %d bytes", 1<<21)
 	if e.Field != "data" || e.Limit != 1<<20 || e.Kind != TooLarge {
+		t.Errorf("got %+v", e)
+	}
+	if e := LimitField("streams", 10, "10 are enough"); e.Field != "streams" || e.Limit != 10 || e.Kind != LimitReached || e.Kind.Retryable() {
 		t.Errorf("got %+v", e)
 	}
 }

@@ -43,6 +43,9 @@ const (
 	Kind_KIND_CORRUPT        Kind = 9
 	Kind_KIND_DENIED         Kind = 10
 	Kind_KIND_STALE_PRODUCER Kind = 11
+	// The cluster, or a node, holds as many of something as it may. Nothing was done; it
+	// will be refused again until some are gone or the limit is raised.
+	Kind_KIND_LIMIT_REACHED Kind = 12
 )
 
 // Enum value maps for Kind.
@@ -60,6 +63,7 @@ var (
 		9:  "KIND_CORRUPT",
 		10: "KIND_DENIED",
 		11: "KIND_STALE_PRODUCER",
+		12: "KIND_LIMIT_REACHED",
 	}
 	Kind_value = map[string]int32{
 		"KIND_INTERNAL":       0,
@@ -74,6 +78,7 @@ var (
 		"KIND_CORRUPT":        9,
 		"KIND_DENIED":         10,
 		"KIND_STALE_PRODUCER": 11,
+		"KIND_LIMIT_REACHED":  12,
 	}
 )
 
@@ -109,8 +114,8 @@ type Error struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Kind          Kind                   `protobuf:"varint,1,opt,name=kind,proto3,enum=levada.v1.Kind" json:"kind,omitempty"`
 	Message       string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
-	Field         string                 `protobuf:"bytes,3,opt,name=field,proto3" json:"field,omitempty"`                                      // INVALID, TOO_LARGE: the argument at fault
-	Limit         uint64                 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`                                     // TOO_LARGE, INVALID: the limit passed
+	Field         string                 `protobuf:"bytes,3,opt,name=field,proto3" json:"field,omitempty"`                                      // INVALID, TOO_LARGE: the argument at fault; LIMIT_REACHED: what there are too many of
+	Limit         uint64                 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`                                     // TOO_LARGE, INVALID, LIMIT_REACHED: the limit passed
 	LeaderNode    string                 `protobuf:"bytes,5,opt,name=leader_node,json=leaderNode,proto3" json:"leader_node,omitempty"`          // NOT_LEADER: id, if known
 	LeaderAddress string                 `protobuf:"bytes,6,opt,name=leader_address,json=leaderAddress,proto3" json:"leader_address,omitempty"` // NOT_LEADER: native API address, if known
 	Successors    []uint32               `protobuf:"varint,7,rep,packed,name=successors,proto3" json:"successors,omitempty"`                    // SHARD_CLOSED
@@ -2651,7 +2656,7 @@ const file_levada_v1_levada_proto_rawDesc = "" +
 	"\ato_node\x18\x05 \x01(\tR\x06toNode\x12\x12\n" +
 	"\x04term\x18\x06 \x01(\x04R\x04term\x12\x17\n" +
 	"\atime_ms\x18\a \x01(\x03R\x06timeMs\x12\x16\n" +
-	"\x06reason\x18\b \x01(\tR\x06reason*\xf8\x01\n" +
+	"\x06reason\x18\b \x01(\tR\x06reason*\x90\x02\n" +
 	"\x04Kind\x12\x11\n" +
 	"\rKIND_INTERNAL\x10\x00\x12\x10\n" +
 	"\fKIND_INVALID\x10\x01\x12\x12\n" +
@@ -2665,7 +2670,8 @@ const file_levada_v1_levada_proto_rawDesc = "" +
 	"\fKIND_CORRUPT\x10\t\x12\x0f\n" +
 	"\vKIND_DENIED\x10\n" +
 	"\x12\x17\n" +
-	"\x13KIND_STALE_PRODUCER\x10\v2\xcc\x01\n" +
+	"\x13KIND_STALE_PRODUCER\x10\v\x12\x16\n" +
+	"\x12KIND_LIMIT_REACHED\x10\f2\xcc\x01\n" +
 	"\aStreams\x12A\n" +
 	"\x06Append\x12\x18.levada.v1.AppendRequest\x1a\x19.levada.v1.AppendResponse(\x010\x01\x129\n" +
 	"\x04Read\x12\x16.levada.v1.ReadRequest\x1a\x17.levada.v1.ReadResponse0\x01\x12C\n" +
