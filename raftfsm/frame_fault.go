@@ -66,7 +66,7 @@ func decodeFault(body []byte) (f *fault.Error, err error) {
 		Kind: fault.Kind(body[0]), Limit: le.Uint64(body[16:]), RetryAfter: time.Duration(le.Uint64(body[24:])),
 		Message: texts[0], Field: texts[1], LeaderNode: texts[2], LeaderAddr: texts[3],
 	}
-	if f.Kind > fault.StaleProducer {
+	if f.Kind > fault.LimitReached {
 		f.Kind = fault.Internal // a kind of a newer version
 	}
 	for i := range successors {

@@ -189,6 +189,11 @@ func TestFaultSurvivesTheWire(t *testing.T) {
 	if d := cmp.Diff(want, got, cmp.AllowUnexported(fault.Error{})); d != "" {
 		t.Error(d)
 	}
+	for k := fault.Kind(1); k <= fault.LimitReached; k++ {
+		if got, err := decodeFault(encodeFault(nil, fault.New(k, "x"))); err != nil || got.Kind != k {
+			t.Errorf("kind %s arrives as %v, %v", k, got, err)
+		}
+	}
 	long := fault.New(fault.Invalid, "%s", string(make([]byte, 1<<20)))
 	if b := encodeFault(nil, long); len(b) > errorBodyMax {
 		t.Errorf("error of %d bytes", len(b))
