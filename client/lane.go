@@ -44,6 +44,13 @@ type lane struct {
 
 const firstBatchBytes = 4 << 10
 
+const (
+	// smallBytes is the size below which a batch waits while smallInFlight others are on the way: the shard
+	// holds small ones until the entry in flight is done, and the fewer they are by then the less each record costs.
+	smallBytes    = 64 << 10
+	smallInFlight = 2
+)
+
 func newLane(p *Producer, shard uint32) *lane {
 	return &lane{
 		p: p, shard: shard, log: p.log.With("shard", shard), wake: make(chan struct{}, 1), sizeHint: min(firstBatchBytes, p.opts.BatchBytes),
@@ -77,6 +84,9 @@ func (l *lane) add(rec record.Record, cost int64, done func(Result)) (*batch, in
 	}
 	i := b.count
 	b.count++
+	if b.builder.Len() >= smallBytes && b.builder.Len()-rec.Size() < smallBytes {
+		l.signal()
+	}
 	b.cost += cost
 	if done != nil {
 		for len(b.callbacks) < i {
@@ -121,7 +131,7 @@ func (l *lane) flush() *batch {
 }
 
 // take returns the next batch to send. When the open batch is to linger, it
-// returns nil and for how long.
+// returns nil and for how long, 0 if that is not a matter of time.
 func (l *lane) take(now time.Time, inFlight int) (*batch, time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -136,6 +146,9 @@ func (l *lane) take(now time.Time, inFlight int) (*batch, time.Duration) {
 		return nil, 0
 	}
 	if inFlight > 0 && !l.urgent {
+		if l.p.opts.Linger >= 0 && inFlight >= smallInFlight && b.builder.Len() < smallBytes {
+			return nil, 0 // an acknowledgement or more records
+		}
 		if left := l.p.opts.Linger - now.Sub(b.born); left > 0 {
 			return nil, left
 		}
