@@ -126,8 +126,8 @@ func Defaults() Config {
 		TLS:   TLS{ClientAuth: "none"},
 		Storage: Storage{
 			SegmentBytes: 256 * MiB, DirtyBytesMax: 256 * MiB, FlushInterval: Duration(2 * time.Second),
-			JournalSegmentBytes: 64 * MiB, JournalBytesMax: GiB, JournalCacheBytes: 64 * MiB,
-			ReadCacheBytes: 64 * MiB, DirectIO: "auto",
+			JournalSegmentBytes: 64 * MiB, JournalBytesMax: GiB, JournalCacheBytes: 32 * MiB,
+			ReadCacheBytes: 32 * MiB, DirectIO: "auto",
 		},
 		Raft: Raft{
 			Heartbeat: Duration(time.Second), Election: Duration(time.Second),

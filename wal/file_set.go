@@ -8,7 +8,8 @@ import (
 	"github.com/levada-stream/levada/internal/vfs"
 )
 
-// fileSet keeps a bounded number of segments open for reading, over all logs.
+// fileSet keeps a bounded number of segments open for reading, over all logs, each with a second descriptor
+// once it was read in bulk.
 type fileSet struct {
 	max int // immutable
 
@@ -22,6 +23,8 @@ type fileSet struct {
 type readHandle struct {
 	seg   *segment
 	f     vfs.File
+	bulk  vfs.File // opened when a large read needs it; nil until then
+	plain bool     // there is no bulk to be had
 	refs  int
 	dead  bool // out of the set; the last user closes it
 	index []indexEntry
@@ -86,9 +89,46 @@ func (s *fileSet) release(h *readHandle) error {
 	shut := h.dead && h.refs == 0
 	s.mu.Unlock()
 	if shut {
-		return h.f.Close()
+		return h.close()
 	}
 	return nil
+}
+
+// close closes a handle that is out of the set and that nobody uses.
+func (h *readHandle) close() error {
+	if h.bulk != nil {
+		return errors.Join(h.f.Close(), h.bulk.Close())
+	}
+	return h.f.Close()
+}
+
+// bulkOf returns a file that reads h's segment past the page cache, nil where that cannot be.
+func (s *fileSet) bulkOf(fsys vfs.FS, h *readHandle) vfs.File {
+	s.mu.Lock()
+	f, plain := h.bulk, h.plain
+	s.mu.Unlock()
+	if f != nil || plain {
+		return f
+	}
+	f, direct, err := fsys.OpenReadDirect(h.seg.path)
+	if err != nil {
+		return nil // the ordinary read will do, or tell
+	}
+	s.mu.Lock()
+	spare := f
+	switch {
+	case !direct:
+		h.plain, f = true, nil
+	case h.bulk != nil: // another reader was first
+		f = h.bulk
+	default:
+		h.bulk, spare = f, nil
+	}
+	s.mu.Unlock()
+	if spare != nil {
+		_ = spare.Close() // nothing was done with it
+	}
+	return f
 }
 
 // drop closes the handle of a segment that goes away, once its readers are done.
@@ -102,7 +142,7 @@ func (s *fileSet) drop(seg *segment) error {
 	h := s.remove(e)
 	s.mu.Unlock()
 	if h != nil {
-		return h.f.Close()
+		return h.close()
 	}
 	return nil
 }
@@ -133,7 +173,7 @@ func (s *fileSet) evict() []*readHandle {
 func closeAll(handles []*readHandle) error {
 	var err error
 	for _, h := range handles {
-		err = errors.Join(err, h.f.Close())
+		err = errors.Join(err, h.close())
 	}
 	return err
 }

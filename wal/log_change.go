@@ -80,7 +80,7 @@ func (l *Log) findCut(p Position) (cutPoint, error) {
 	l.mu.Unlock()
 	if s.start.Next == p.Next {
 		c.pos, c.end, c.onPage = s.start, pageSize, true
-	} else if err := l.withSegment(v, func(w *window, index []indexEntry) error {
+	} else if err := l.withSegment(v, false, func(w *window, index []indexEntry) error {
 		return c.locate(w, v, index, p.Next)
 	}); err != nil {
 		return c, err

@@ -97,8 +97,8 @@ func (l *Log) view(s *segment) view {
 	return view{seg: s, gen: l.gen, size: s.size, sealed: s.sealed, index: s.index}
 }
 
-// withSegment runs fn on the open segment of v and its index.
-func (l *Log) withSegment(v view, fn func(w *window, index []indexEntry) error) error {
+// withSegment runs fn on the open segment of v and its index. With bulk the window reads large chunks past the page cache.
+func (l *Log) withSegment(v view, bulk bool, fn func(w *window, index []indexEntry) error) error {
 	h, err := l.w.files.acquire(l.fs, v.seg)
 	if err != nil {
 		return err
@@ -108,7 +108,11 @@ func (l *Log) withSegment(v view, fn func(w *window, index []indexEntry) error) 
 		index, err = l.w.files.indexOf(h)
 	}
 	if err == nil {
-		err = fn(&window{f: h.f, end: v.size}, index)
+		w := &window{f: h.f, end: v.size}
+		if bulk {
+			w.bulk = l.w.files.bulkOf(l.fs, h)
+		}
+		err = fn(w, index)
 	}
 	err = errors.Join(err, l.w.files.release(h))
 	if l.movedOn(v.gen) { // the segment may be gone; no handle is to outlive it
@@ -128,7 +132,7 @@ func startAt(index []indexEntry, ordinal uint64) (uint64, int64, error) {
 
 func (l *Log) readFile(v view, from uint64, maxBytes int) ([]*memBlock, error) {
 	var found []*memBlock
-	err := l.withSegment(v, func(w *window, index []indexEntry) (err error) {
+	err := l.withSegment(v, maxBytes >= bulkMin, func(w *window, index []indexEntry) (err error) {
 		w.chunk = min(max(maxBytes+2*BlockHeaderSize, readChunkMin), readChunkMax)
 		off, ok := l.hints.take(v, from)
 		next := from
@@ -263,7 +267,7 @@ func seekMemory(mem []*memBlock, ms int64, end uint64) uint64 {
 }
 
 func (l *Log) seekFile(v view, ms int64) (ordinal uint64, err error) {
-	err = l.withSegment(v, func(w *window, index []indexEntry) error {
+	err = l.withSegment(v, false, func(w *window, index []indexEntry) error {
 		if len(index) == 0 {
 			return corrupt(v.seg.path, v.size, "the index is empty")
 		}

@@ -11,9 +11,10 @@ import (
 // window reads a file forward in chunks. It is owned by one goroutine.
 type window struct {
 	f     vfs.File
-	end   int64 // nothing is read at or after it
-	chunk int   // least bytes per read
-	reuse bool  // slices handed out are valid only until the next call of at
+	bulk  vfs.File // reads large chunks past the page cache; nil for none
+	end   int64    // nothing is read at or after it
+	chunk int      // least bytes per read
+	reuse bool     // slices handed out are valid only until the next call of at
 
 	buf  []byte
 	base int64
@@ -33,7 +34,26 @@ func (w *window) at(off int64, n int) ([]byte, error) {
 	return w.buf[from : from+n : from+n], nil
 }
 
+// bulkMin is the size from which on a read passes the page cache by. Filling it, and copying out of it, costs
+// several times what the read does.
+const bulkMin = 64 << 10
+
+// loadBulk reads whole pages around n bytes at off. It reports false where the file does not have them or the
+// read fails: the ordinary one tells why.
+func (w *window) loadBulk(off int64, n int) bool {
+	start := off &^ (pageSize - 1)
+	buf := vfs.AlignedBuffer(int(pageCeil(off+int64(n)) - start))
+	if got, _ := w.bulk.ReadAt(buf, start); got < len(buf) {
+		return false
+	}
+	w.buf, w.base = buf[:min(int64(len(buf)), w.end-start)], start
+	return true
+}
+
 func (w *window) load(off int64, n int) error {
+	if w.bulk != nil && n >= bulkMin && w.loadBulk(off, n) {
+		return nil
+	}
 	if w.reuse && cap(w.buf) >= n {
 		w.buf = w.buf[:n]
 	} else {

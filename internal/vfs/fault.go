@@ -14,7 +14,7 @@ type Op uint32
 // The kinds of operations. WritevAt counts as OpWrite, Create as OpCreate alone.
 const (
 	OpCreate Op = 1 << iota
-	OpOpen      // Open, OpenReadWrite and OpenDirect
+	OpOpen      // Open, OpenReadWrite, OpenDirect and OpenReadDirect
 	OpRead
 	OpWrite
 	OpSync
@@ -227,6 +227,18 @@ func (f *Fault) OpenDirect(name string) (File, bool, error) {
 		return nil, false, pathError("open", name, e.err)
 	}
 	file, direct, err := f.fs.OpenDirect(name)
+	if err != nil {
+		return nil, false, err
+	}
+	return &faultFile{fault: f, name: name, file: file, direct: direct}, direct, nil
+}
+
+// OpenReadDirect implements FS.
+func (f *Fault) OpenReadDirect(name string) (File, bool, error) {
+	if e := f.before(OpOpen, name); e.err != nil {
+		return nil, false, pathError("open", name, e.err)
+	}
+	file, direct, err := f.fs.OpenReadDirect(name)
 	if err != nil {
 		return nil, false, err
 	}

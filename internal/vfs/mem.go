@@ -72,7 +72,7 @@ func newMemDir() *memNode {
 	return &memNode{children: make(map[string]*memNode), durable: make(map[string]*memNode)}
 }
 
-// SetDirect makes OpenDirect report true and enforce the alignment rule on writes.
+// SetDirect makes OpenDirect and OpenReadDirect report true and enforce their alignment rules.
 func (m *Mem) SetDirect(direct bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -227,6 +227,15 @@ func asFile(f *memFile, err error) (File, error) {
 // OpenDirect implements FS.
 func (m *Mem) OpenDirect(name string) (File, bool, error) {
 	f, err := m.open(name, true, true)
+	if err != nil {
+		return nil, false, err
+	}
+	return f, f.direct, nil
+}
+
+// OpenReadDirect implements FS.
+func (m *Mem) OpenReadDirect(name string) (File, bool, error) {
+	f, err := m.open(name, false, true)
 	if err != nil {
 		return nil, false, err
 	}

@@ -39,6 +39,9 @@ func (f *memFile) ReadAt(b []byte, off int64) (int, error) {
 	if err := checkOffset(off); err != nil {
 		return 0, err
 	}
+	if f.direct && !f.writable && !Aligned(b, off) { // of OpenReadDirect
+		return 0, pathError("read", f.name, fmt.Errorf("%d bytes at %d are not aligned for direct I/O: %w", len(b), off, unix.EINVAL))
+	}
 	n := f.node.content.read(b, off)
 	if n < len(b) {
 		return n, io.EOF

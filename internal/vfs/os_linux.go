@@ -34,6 +34,23 @@ func (o osFS) OpenDirect(name string) (File, bool, error) {
 	return &osFile{f: f, reader: reader}, true, nil
 }
 
+func (o osFS) OpenReadDirect(name string) (File, bool, error) {
+	if o.direct == DirectOff {
+		f, err := o.Open(name)
+		return f, false, err
+	}
+	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_DIRECT, 0)
+	if errors.Is(err, unix.EINVAL) { // the file system has no direct I/O
+		if o.direct == DirectOn {
+			return nil, false, &fs.PathError{Op: "open", Path: name, Err: ErrNoDirectIO}
+		}
+		plain, err := o.Open(name)
+		return plain, false, err
+	}
+	file, err := wrapOS(f, err)
+	return file, err == nil, err
+}
+
 func (o *osFile) WritevAt(buffers [][]byte, off int64) (int, error) {
 	if err := checkOffset(off); err != nil {
 		return 0, err

@@ -13,6 +13,15 @@ func (f osFS) OpenDirect(name string) (File, bool, error) {
 	return file, false, err
 }
 
+// OpenReadDirect opens the file through the page cache.
+func (f osFS) OpenReadDirect(name string) (File, bool, error) {
+	if f.direct == DirectOn {
+		return nil, false, &fs.PathError{Op: "open", Path: name, Err: ErrNoDirectIO}
+	}
+	file, err := f.Open(name)
+	return file, false, err
+}
+
 func (o *osFile) WritevAt(buffers [][]byte, off int64) (int, error) {
 	if err := checkOffset(off); err != nil {
 		return 0, err

@@ -261,6 +261,22 @@ func testDirect(t *testing.T, f FS, dir string) {
 		}
 	}
 	must(t, file.Close())
+
+	reader, direct, err := f.OpenReadDirect(name)
+	must(t, err)
+	whole := AlignedBuffer(2 * BlockSize)
+	_, err = reader.ReadAt(whole, BlockSize)
+	must(t, err)
+	if !bytes.Equal(whole, append(bytes.Clone(b[:BlockSize]), b[:BlockSize]...)) {
+		t.Error("content differs past the page cache")
+	}
+	if _, err := reader.ReadAt(got, 0); direct && err == nil {
+		t.Error("unaligned length accepted by a direct read")
+	}
+	if _, err := reader.WriteAt(b, 0); err == nil {
+		t.Error("written through a handle for reading")
+	}
+	must(t, reader.Close())
 }
 
 func testLock(t *testing.T, f FS, dir string) {
@@ -279,14 +295,15 @@ func testLock(t *testing.T, f FS, dir string) {
 func testMissing(t *testing.T, f FS, dir string) {
 	name := path.Join(dir, "none")
 	for op, err := range map[string]error{
-		"open":   second(f.Open(name)),
-		"openrw": second(f.OpenReadWrite(name)),
-		"direct": third(f.OpenDirect(name)),
-		"list":   second(f.List(name)),
-		"stat":   second(f.Stat(name)),
-		"rename": f.Rename(name, name+"2"),
-		"sync":   f.SyncDir(name),
-		"create": second(f.Create(path.Join(name, "a"))),
+		"open":       second(f.Open(name)),
+		"openrw":     second(f.OpenReadWrite(name)),
+		"direct":     third(f.OpenDirect(name)),
+		"readdirect": third(f.OpenReadDirect(name)),
+		"list":       second(f.List(name)),
+		"stat":       second(f.Stat(name)),
+		"rename":     f.Rename(name, name+"2"),
+		"sync":       f.SyncDir(name),
+		"create":     second(f.Create(path.Join(name, "a"))),
 	} {
 		if !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%s: %v", op, err)

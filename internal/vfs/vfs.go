@@ -26,6 +26,11 @@ type FS interface {
 	// did: if so, every WriteAt buffer, offset and length must be a multiple of
 	// BlockSize, the buffer included (AlignedBuffer makes one).
 	OpenDirect(name string) (f File, direct bool, err error)
+	// OpenReadDirect opens a file that exists for reading past the page cache
+	// where the file system can. It reports whether it does: if so, every ReadAt
+	// buffer, offset and length must be a multiple of BlockSize, and so must the
+	// file's size be.
+	OpenReadDirect(name string) (f File, direct bool, err error)
 	// Remove deletes a file or an empty directory. Durable after SyncDir.
 	Remove(name string) error
 	// RemoveAll deletes a tree; an absent one is no error.
