@@ -74,7 +74,7 @@ var keyTable = [...]Key{
 	{Path: "storage.journal_bytes_max", Min: int64(64 * MiB), Max: int64(TiB), Doc: "Size of the journal that compaction keeps it near. At least four segments."},
 	{Path: "storage.journal_cache_bytes", Min: 0, Max: int64(TiB), Doc: "Recent journal entries kept in memory for followers that lag a little."},
 	{Path: "storage.read_cache_bytes", Min: 0, Max: int64(TiB), Doc: "Recently written blocks kept in memory for readers at the tail."},
-	{Path: "storage.direct_io", OneOf: []string{"auto", "on", "off"}, Doc: "Write past the page cache: where the file system can (auto), always or fail (on), never (off)."},
+	{Path: "storage.direct_io", OneOf: []string{"auto", "on", "off"}, Doc: "Write, and read in bulk, past the page cache: where the file system can (auto), always or fail (on), never (off)."},
 	{Path: "raft.heartbeat", Min: 10 * millisecond, Max: 60 * second, Doc: "A follower that has not heard of its leader for this long starts an election. The leader sends about ten times as often."},
 	{Path: "raft.election", Min: 10 * millisecond, Max: 60 * second, Doc: "A candidate without an outcome tries again after this. At least raft.heartbeat."},
 	{Path: "raft.leader_lease", Min: 5 * millisecond, Max: 60 * second, Doc: "A leader that cannot reach a majority for this long steps down. At most raft.heartbeat."},

@@ -37,7 +37,13 @@ type session struct {
 	verbose bool
 	command string // as typed, without the program and arguments: "stream list"
 	stream  string // that the command is about, "" if it is about none
+
+	// ballast is never touched and so takes no memory. Commands move much data through a small heap, for every
+	// few megabytes of which the garbage collector would run; it lets the heap grow by as much.
+	ballast []byte
 }
+
+const ballastBytes = 64 << 20
 
 // checker is implemented by commands whose flags have rules of their own.
 // check runs before the command does anything.

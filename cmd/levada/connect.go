@@ -113,6 +113,7 @@ func (t target) connect(ctx context.Context, s *session) (*client.Client, error)
 	if err != nil {
 		return nil, err
 	}
+	s.ballast = make([]byte, ballastBytes)
 	list := strings.Join(endpoints, ",")
 	var tried attempts
 	opts = append(opts, client.WithGRPC(grpc.WithChainUnaryInterceptor(tried.intercept)))

@@ -77,7 +77,7 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	b := &bench{options: o, dir: dir, launcher: newLauncher()}
+	b := &bench{options: o, dir: dir, launcher: newLauncher(), ballast: make([]byte, ballastBytes)}
 	defer b.launcher.close()
 	b.report.Machine = describeMachine(dir)
 	b.report.Arguments = os.Args[1:]
