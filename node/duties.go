@@ -48,22 +48,25 @@ func every(ctx context.Context, pace time.Duration, wake <-chan struct{}, duty f
 	}
 }
 
-// planDuty starts and deletes replicas as the control state says.
-func (n *Node) planDuty(ctx context.Context) {
+// planDuty starts and deletes replicas as the control state says. It returns how long it took to plan that.
+func (n *Node) planDuty(ctx context.Context) (took time.Duration) {
 	local, err := n.host.StoredGroups()
 	if err != nil {
 		n.log.Warn("cannot list the groups on disk", "error", err)
-		return
+		return 0
 	}
+	start := time.Now()
 	joined := n.joined.Load() // before the state: it must not be older than the registration
 	state := n.metaStore.State()
 	plan := meta.Plan(state, n.nodeID, local)
 	n.plan.Store(&plan)
 	n.planned.Store(state.Version())
+	took = time.Since(start)
 	if !joined {
 		plan = onlyWhatIsHere(plan, local)
 	}
 	n.shards.reconcile(ctx, plan)
+	return took
 }
 
 // onlyWhatIsHere leaves of a plan what may be done by an old copy of the
@@ -97,7 +100,6 @@ func (n *Node) followState(ctx context.Context) {
 	tick := time.NewTicker(planEvery)
 	defer tick.Stop()
 	for {
-		start := time.Now()
 		version := n.metaStore.State().Version()
 		if err := n.adoptCluster(); err != nil {
 			n.fail(err)
@@ -108,9 +110,9 @@ func (n *Node) followState(ctx context.Context) {
 			return
 		}
 		n.gossipState()
-		n.planDuty(ctx)
+		took := n.planDuty(ctx)
 		select {
-		case <-time.After(restAfter(time.Since(start))):
+		case <-time.After(restAfter(took)):
 		case <-ctx.Done():
 			return
 		}
