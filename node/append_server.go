@@ -142,11 +142,9 @@ func (s *streamsServer) enqueue(ctx context.Context, here *shard, req *pb.Append
 		err = s.n.disk.refusal()
 	}
 	if err == nil {
-		wait, cancel := context.WithTimeout(ctx, roomWaitMax)
-		err = here.replica.EnqueueWait(wait, []record.Batch{batch}, func(results []partition.AppendResult, _ error) {
+		err = here.replica.EnqueueWait(ctx, roomWaitMax, []record.Batch{batch}, func(results []partition.AppendResult, _ error) {
 			place <- s.appendResponse(id, results[0])
 		})
-		cancel()
 	}
 	if err != nil {
 		place <- s.refusal(id, err)

@@ -2,6 +2,7 @@ package partition
 
 import (
 	"context"
+	"time"
 
 	"github.com/levada-stream/levada/internal/fault"
 	"github.com/levada-stream/levada/wal/record"
@@ -43,13 +44,18 @@ func (r *Replica) Append(ctx context.Context, batches []record.Batch) ([]AppendR
 // are not, in which case nothing is written and done is not called. done is
 // called once, with one result per batch and no error: errors are in the
 // results. A caller that waits does not hold up others, nor is it promised room
-// before them.
-func (r *Replica) EnqueueWait(ctx context.Context, batches []record.Batch, done func([]AppendResult, error)) error {
+// before them. It waits for at most patience, and until ctx ends.
+func (r *Replica) EnqueueWait(ctx context.Context, patience time.Duration, batches []record.Batch, done func([]AppendResult, error)) error {
 	if err := r.admit(batches); err != nil {
 		return err
 	}
 	each := collect(len(batches), done)
 	err := r.enqueue(batches, each)
+	if err == nil || fault.KindOf(err) != fault.Throttled {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	for err != nil && fault.KindOf(err) == fault.Throttled {
 		replicaRoom, nodeRoom := r.awaitRoom()
 		if err = r.enqueue(batches, each); err == nil || fault.KindOf(err) != fault.Throttled {

@@ -155,7 +155,7 @@ func TestBackPressure(t *testing.T) {
 		}
 		began := time.Now()
 		var waited time.Duration
-		err := s.replica.EnqueueWait(context.Background(), []record.Batch{bigBatch(t, 10<<10)}, func(r []AppendResult, _ error) {
+		err := s.replica.EnqueueWait(context.Background(), time.Minute, []record.Batch{bigBatch(t, 10<<10)}, func(r []AppendResult, _ error) {
 			if r[0].Err != nil {
 				t.Error(r[0].Err)
 			}
@@ -176,7 +176,7 @@ func TestBackPressure(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		err = s.replica.EnqueueWait(ctx, []record.Batch{bigBatch(t, 10<<10)}, func([]AppendResult, error) { t.Error("done was called") })
+		err = s.replica.EnqueueWait(ctx, time.Minute, []record.Batch{bigBatch(t, 10<<10)}, func([]AppendResult, error) { t.Error("done was called") })
 		if fault.KindOf(err) != fault.Throttled {
 			t.Fatalf("EnqueueWait without room: %v", err)
 		}
@@ -184,7 +184,7 @@ func TestBackPressure(t *testing.T) {
 			<-time.After(time.Second)
 			budget.Release(45 << 10)
 		}()
-		if err := s.replica.EnqueueWait(t.Context(), []record.Batch{bigBatch(t, 10<<10)}, func([]AppendResult, error) {}); err != nil {
+		if err := s.replica.EnqueueWait(t.Context(), time.Minute, []record.Batch{bigBatch(t, 10<<10)}, func([]AppendResult, error) {}); err != nil {
 			t.Fatalf("EnqueueWait with room of the node to come: %v", err)
 		}
 		<-time.After(time.Minute)
