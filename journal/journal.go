@@ -188,8 +188,8 @@ func (j *Journal) Append(group uint64, entries []Entry, commit uint64) error {
 
 // AppendLater is Append for a caller that does not wait: then is called once, with what Append
 // would have returned, perhaps before AppendLater returns. It must not block, nor call the journal.
-// What is handed over by one caller is stored, and answered, in the order of its calls. The caller
-// bounds how much it has under way. A call that needs several steps waits for all but the last.
+// What is handed over by one caller is stored in the order of its calls, and answered in this order unless the journal
+// has failed. The caller bounds how much it has under way. A call that needs several steps waits for all but the last.
 func (j *Journal) AppendLater(group uint64, entries []Entry, commit uint64, then func(error)) {
 	if err := j.check(group, entries); err != nil {
 		then(err)

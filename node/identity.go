@@ -14,8 +14,9 @@ import (
 )
 
 // formatVersion is the version of the data directory's layout. A directory of
-// a newer version is refused.
-const formatVersion = 1
+// another version is refused. Version 2 has the headers of
+// commands in the extensions of entries.
+const formatVersion = 2
 
 const (
 	identityName = "identity.json"
@@ -39,6 +40,7 @@ type identity struct {
 
 var (
 	errNewerFormat = errors.New("the data directory was written by a newer version")
+	errOlderFormat = errors.New("the data directory was written by an earlier version that was never released")
 	errOtherNode   = errors.New("the data directory belongs to another node")
 	errIncomplete  = errors.New("the data directory is incomplete")
 )
@@ -82,6 +84,8 @@ func (id identity) check(dir, name, clusterName string) error {
 	switch {
 	case id.Format > formatVersion:
 		return fmt.Errorf("%w: %s has format %d, this program knows up to %d; start the newer version", errNewerFormat, dir, id.Format, formatVersion)
+	case id.Format > 0 && id.Format < formatVersion:
+		return fmt.Errorf("%w: %s has format %d, this program reads %d alone; move the directory away to start as a new node", errOlderFormat, dir, id.Format, formatVersion)
 	case id.Format < 1 || id.NodeID == "":
 		return fmt.Errorf("%s is damaged: no format or node id; restore it from a copy, or move the directory away to start as a new node", path.Join(dir, identityName))
 	case id.Name != name:

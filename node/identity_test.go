@@ -81,10 +81,11 @@ func TestIdentityRefusesForeignDirectories(t *testing.T) {
 		is   error
 		says string
 	}{
-		{"other name", write(`{"format":1,"node_id":"x","name":"b","cluster_name":"c"}`), errOtherNode, `node "b"`},
-		{"other cluster", write(`{"format":1,"node_id":"x","name":"a","cluster_name":"d"}`), errOtherNode, `cluster "d"`},
-		{"newer format", write(`{"format":2,"node_id":"x","name":"a","cluster_name":"c"}`), errNewerFormat, "format 2"},
-		{"no node id", write(`{"format":1,"name":"a","cluster_name":"c"}`), nil, "damaged"},
+		{"other name", write(`{"format":2,"node_id":"x","name":"b","cluster_name":"c"}`), errOtherNode, `node "b"`},
+		{"other cluster", write(`{"format":2,"node_id":"x","name":"a","cluster_name":"d"}`), errOtherNode, `cluster "d"`},
+		{"newer format", write(`{"format":3,"node_id":"x","name":"a","cluster_name":"c"}`), errNewerFormat, "format 3"},
+		{"older format", write(`{"format":1,"node_id":"x","name":"a","cluster_name":"c"}`), errOlderFormat, "format 1"},
+		{"no node id", write(`{"format":2,"name":"a","cluster_name":"c"}`), nil, "damaged"},
 		{"not JSON", write(`nonsense`), nil, "damaged"},
 		{"data without identity", stray, nil, "holds journal but no identity.json"},
 	} {

@@ -103,7 +103,7 @@ func (n *Node) refuseImpostor(ctx context.Context, command meta.Command) error {
 		if m.NodeID != r.ID || m.RaftAddr == r.Addresses.Raft {
 			continue
 		}
-		if !answers(ctx, m.RaftAddr) {
+		if !n.runsAt(ctx, m.NodeID, m.RaftAddr) {
 			return fault.New(fault.Unavailable, "node %s was seen at %s a moment ago; waiting until it is certain that it has moved to %s", r.Name, m.RaftAddr, r.Addresses.Raft)
 		}
 		return copied(r.Name, r.ID, m.RaftAddr)

@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"net"
 	"time"
 
 	"github.com/levada-stream/levada/internal/fault"
@@ -10,24 +9,28 @@ import (
 )
 
 // twinDuty ends this node if, before the cluster has taken it in, gossip shows its id alive at another
-// address, and somebody answers there: this data directory is a copy of a running node's. It could take that
+// address, and the node there says so: this data directory is a copy of a running node's. It could take that
 // node's place otherwise: voters follow a leader by its id, and the control group's own leader is not asked
 // whether it is there twice when it is the one that was copied.
 func (n *Node) twinDuty(ctx context.Context) {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
-	twins := map[string]bool{} // Raft addresses
+	asked := map[string]time.Time{} // by Raft address of a twin, the zero time if it was not asked yet
 	for !n.joined.Load() {
 		for _, e := range n.members.Load().Events() {
 			if e.Kind == membership.EventIDConflict && e.Node.NodeID == n.nodeID && e.Other.RaftAddr != "" {
-				twins[e.Other.RaftAddr] = true
+				asked[e.Other.RaftAddr] = time.Time{}
 			}
 		}
-		for addr := range twins {
-			if addr != n.addresses.Raft && answers(ctx, addr) {
+		for addr, last := range asked {
+			if addr == n.addresses.Raft || time.Since(last) < twinAskEvery {
+				continue
+			}
+			if n.runsAt(ctx, n.nodeID, addr) {
 				n.fail(copied(n.name, n.nodeID, addr))
 				return
 			}
+			asked[addr] = time.Now()
 		}
 		select {
 		case <-tick.C:
@@ -37,15 +40,15 @@ func (n *Node) twinDuty(ctx context.Context) {
 	}
 }
 
-// answers reports whether somebody listens at a TCP address.
-func answers(ctx context.Context, addr string) bool {
-	dial := net.Dialer{Timeout: time.Second}
-	conn, err := dial.DialContext(ctx, "tcp", addr)
-	if err != nil {
-		return false
-	}
-	_ = conn.Close() // only knocked
-	return true
+// twinAskEvery is how often an address is asked again at which no twin answered.
+const twinAskEvery = time.Second
+
+// runsAt reports whether a node answers at a Raft address under this id.
+func (n *Node) runsAt(ctx context.Context, id, addr string) bool {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	who, err := n.transport.WhoIs(ctx, addr)
+	return err == nil && who == id
 }
 
 // copied is what a node is told whose id is that of a running one.

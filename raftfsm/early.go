@@ -22,7 +22,7 @@ import (
 //   - its state machine applies an entry, and so answers its proposer, only when it is durable here;
 //   - the commit index that followers are sent ends before the first entry that is not;
 //   - as a follower it confirms no append while such entries are left;
-//   - neither a cut of the log nor a new instance of the library happens before they are settled;
+//   - a cut of the log counts them as part of it, and a group does not end, nor begin, before they are settled;
 //   - only commands are stored this way: configurations take effect, and a new leader's first entry
 //     counts, as the library believes.
 //
@@ -127,4 +127,14 @@ func (e *early) limit() uint64 {
 		return math.MaxUint64
 	}
 	return e.entries[0].Index - 1
+}
+
+// last returns the last index of those that are left, 0 if none is.
+func (e *early) last() uint64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.entries) == 0 {
+		return 0
+	}
+	return e.entries[len(e.entries)-1].Index
 }

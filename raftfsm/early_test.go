@@ -149,32 +149,11 @@ func TestFollowerConfirmsOnlyWhatItsDiskHas(t *testing.T) {
 	})
 }
 
-// TestCutWaitsForEarlyEntries: the journal knows nothing of them yet, so a cut before them would be none.
-func TestCutWaitsForEarlyEntries(t *testing.T) {
+// TestCutTakesEarlyEntries: the journal knows nothing of them yet, so a cut among them would be none.
+func TestCutTakesEarlyEntries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		disk := vfs.NewFault(vfs.NewMem(23))
-		j, err := journal.Open(disk, "journal", journal.Options{SegmentBytes: 256 << 10, SpareSegments: 1})
-		if err != nil {
-			t.Fatal(err)
-		}
+		s, j, disk := earlyStore(t, 23)
 		defer j.Close()
-		s := &logStore{log: j, group: 1, snapshot: func() (uint64, uint64) { return 0, 0 }, fatal: func(err error) { t.Error(err) }}
-		s.running.Store(true)
-		s.leading.Store(true)
-		logs := func(from, to uint64) (l []*raft.Log) {
-			for i := from; i <= to; i++ {
-				l = append(l, &raft.Log{Index: i, Term: 1, Type: raft.LogCommand, Data: []byte("x")})
-			}
-			return l
-		}
-		if err := s.StoreLogs(logs(1, 5)); err != nil || s.early.wait(5) != nil {
-			t.Fatal(err)
-		}
-		synctest.Wait() // until the journal has made its spare segments
-		disk.Add(vfs.Rule{Ops: vfs.OpSync, Path: "*.seg", Hang: true})
-		if err := s.StoreLogs(logs(6, 8)); err != nil {
-			t.Fatal(err)
-		}
 		var l raft.Log
 		if _, last := j.Bounds(1); last != 5 || s.GetLog(7, &l) != nil || l.Index != 7 {
 			t.Fatalf("the journal ends at %d, entry 7 is read as %v", last, l)
@@ -193,6 +172,58 @@ func TestCutWaitsForEarlyEntries(t *testing.T) {
 			t.Errorf("entries %d to %d are left, want 1 to 6", first, last)
 		}
 	})
+}
+
+// TestLastIndexKnowsEarlyEntries: a cut of all there is, decided upon while entries are under way, takes them too.
+func TestLastIndexKnowsEarlyEntries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, j, disk := earlyStore(t, 35)
+		defer j.Close()
+		last, err := s.LastIndex()
+		if err != nil || last != 8 {
+			t.Errorf("last index %d, %v, want 8", last, err)
+		}
+		disk.Release()
+		synctest.Wait()
+		if err := s.DeleteRange(1, last); err != nil {
+			t.Fatal(err)
+		}
+		s.leading.Store(false)
+		if err := s.StoreLogs([]*raft.Log{{Index: 21, Term: 2}}); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// earlyStore returns a leader's log store with entries 1 to 5 on its disk, and 6 to 8 under way until the disk is released.
+func earlyStore(t *testing.T, seed uint64) (*logStore, *journal.Journal, *vfs.Fault) {
+	t.Helper()
+	disk := vfs.NewFault(vfs.NewMem(seed))
+	j, err := journal.Open(disk, "journal", journal.Options{SegmentBytes: 256 << 10, SpareSegments: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &logStore{log: j, group: 1, snapshot: func() (uint64, uint64) { return 0, 0 }, fatal: func(err error) { t.Error(err) }}
+	s.running.Store(true)
+	s.leading.Store(true)
+	store := func(from, to uint64) {
+		var logs []*raft.Log
+		for i := from; i <= to; i++ {
+			logs = append(logs, &raft.Log{Index: i, Term: 1, Type: raft.LogCommand, Data: []byte("x")})
+		}
+		if err := s.StoreLogs(logs); err != nil {
+			t.Fatal(err)
+		}
+	}
+	store(1, 5)
+	if err := s.early.wait(5); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Wait() // until the journal has made its spare segments
+	disk.Add(vfs.Rule{Ops: vfs.OpSync, Path: "*.seg", Hang: true})
+	store(6, 8)
+	synctest.Wait() // until the sync hangs
+	return s, j, disk
 }
 
 func TestEarlyBounds(t *testing.T) {

@@ -8,7 +8,7 @@ import (
 )
 
 // wireVersion is the version of the whole protocol; peers with another one are refused.
-const wireVersion = 1
+const wireVersion = 2
 
 // helloMagic begins every connection, in both directions.
 const helloMagic = "LVRAFT"

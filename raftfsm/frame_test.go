@@ -119,17 +119,41 @@ func TestAppendChecksum(t *testing.T) {
 
 func TestSumsForgetOtherEntries(t *testing.T) {
 	var s sums
-	large := func(index, term uint64) *raft.Log {
-		return &raft.Log{Index: index, Term: term, Data: make([]byte, sumMin)}
-	}
+	data := make([]byte, sumMin)
+	large := func(index, term uint64) *raft.Log { return &raft.Log{Index: index, Term: term, Data: data} }
 	s.put(large(7, 2), 11)
-	s.put(&raft.Log{Index: 8, Term: 2, Data: make([]byte, sumMin-1)}, 12)
+	s.put(&raft.Log{Index: 8, Term: 2, Data: data[:sumMin-1]}, 12)
 	if sum, ok := s.get(large(7, 2)); !ok || sum != 11 {
 		t.Errorf("entry 7 of term 2: %d, %t", sum, ok)
 	}
-	for _, l := range []*raft.Log{large(7, 3), large(7+sumSlots, 2), {Index: 7, Term: 2, Data: make([]byte, sumMin+1)}, large(8, 2)} {
+	for _, l := range []*raft.Log{large(7, 3), large(7+sumSlots, 2), {Index: 7, Term: 2, Data: make([]byte, sumMin)}, large(8, 2)} {
 		if _, ok := s.get(l); ok {
 			t.Errorf("entry %d of term %d with %d bytes is known", l.Index, l.Term, len(l.Data))
+		}
+	}
+}
+
+// TestSecondFrameKeepsTheFirstsChecksum: a frame with the same index, term and size and other content comes while
+// the entry of the first waits to be stored.
+func TestSecondFrameKeepsTheFirstsChecksum(t *testing.T) {
+	var known sums
+	g := &groupTransport{}
+	g.sums.Store(&known)
+	s := &session{k: newLink(nil, "peer", laneBulk, false, 1<<20, DefaultCoalesce)}
+	receive := func(first byte) *raft.Log {
+		data := make([]byte, sumMin)
+		data[0] = first
+		body := joined(encodeAppend(nil, &raft.AppendEntriesRequest{Term: 3, Entries: []*raft.Log{{Index: 1, Term: 3, Data: data}}}))
+		r, err := s.decode(g, header{kind: kindAppend, bodyCRC: bodyChecksum(body, nil)}, body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.(*raft.AppendEntriesRequest).Entries[0]
+	}
+	one, two := receive('a'), receive('b')
+	for _, l := range []*raft.Log{one, two} {
+		if got := known.of(l); got != crc32.Checksum(l.Data, castagnoli) {
+			t.Errorf("entry beginning with %q has the other's checksum", l.Data[0])
 		}
 	}
 }

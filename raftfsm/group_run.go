@@ -111,7 +111,9 @@ func (g *Group) hook(in *instance) {
 	in.raft.RegisterObserver(raft.NewObserver(nil, false, func(o *raft.Observation) bool {
 		switch d := o.Data.(type) {
 		case raft.RaftState:
-			g.pace(in, d == raft.Leader)
+			if d != raft.Shutdown { // which is told from another goroutine
+				g.pace(in, d == raft.Leader)
+			}
 			g.observe(d == raft.Leader, in.raft.CurrentTerm())
 		case raft.LeaderObservation:
 			if id := string(d.LeaderID); id != "" {
@@ -217,6 +219,9 @@ func (g *Group) end(in *instance) {
 	f := in.raft.Shutdown()
 	in.trans.leave()
 	_ = f.Error() // it only waits
+	if s := g.stores.shared; s != nil {
+		_ = s.early.wait(math.MaxUint64) // or they would be in the journal only after the group is opened again
+	}
 	g.stores.running.Store(false)
 	close(in.dead)
 	g.observe(false, in.raft.CurrentTerm())

@@ -3,7 +3,6 @@ package raftfsm
 import (
 	"fmt"
 	"io"
-	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -97,7 +96,7 @@ func (g *groupTransport) fastBeat(term uint64) func(raft.RPC) {
 func (g *groupTransport) deliver(in inbound) raft.RPCResponse {
 	if r, ok := in.command.(*raft.InstallSnapshotRequest); ok {
 		if stale := g.stale.Load(); stale != nil && (*stale)(r) {
-			_, err := io.Copy(io.Discard, in.reader)
+			_, err := io.Copy(io.Discard, in.reader) // what it holds is committed, also where this disk does not have it yet
 			return raft.RPCResponse{Response: &raft.InstallSnapshotResponse{Term: r.Term, Success: true}, Error: err}
 		}
 	}
@@ -121,8 +120,9 @@ func (g *groupTransport) deliver(in inbound) raft.RPCResponse {
 	}
 	select {
 	case a := <-answers:
+		// What is stored early after the library has answered is not what it has confirmed; a leader under load always has some.
 		if e := g.early.Load(); e != nil {
-			if err := e.wait(math.MaxUint64); err != nil {
+			if err := e.wait(e.last()); err != nil {
 				return raft.RPCResponse{Error: err}
 			}
 		}

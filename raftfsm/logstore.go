@@ -77,8 +77,9 @@ func (s *logStore) FirstIndex() (uint64, error) {
 
 // LastIndex implements raft.LogStore.
 func (s *logStore) LastIndex() (uint64, error) {
+	tail := s.early.last() // before the bounds: what is settled in between is in them
 	_, last := s.log.Bounds(s.group)
-	return last, nil
+	return max(last, tail), nil
 }
 
 // GetLog implements raft.LogStore. The library panics on most errors, and never checks whether
@@ -145,10 +146,9 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 // DeleteRange implements raft.LogStore: a prefix, a suffix or everything. When a prefix goes
 // after a snapshot its last entry stays, so that its term can be compared.
 func (s *logStore) DeleteRange(low, high uint64) error {
-	if err := s.early.wait(high); err != nil { // the journal does not know of them yet
-		return err
-	}
+	tail := s.early.last()
 	first, last := s.log.Bounds(s.group)
+	last = max(last, tail) // the journal does not know of these yet; a cut comes behind them in its queue
 	if last == 0 || high < first || low > last {
 		return nil
 	}

@@ -3,6 +3,7 @@ package raftfsm
 import (
 	"hash/crc32"
 	"sync"
+	"unsafe"
 
 	"github.com/hashicorp/raft"
 )
@@ -16,7 +17,8 @@ const (
 
 // sums remembers the checksums of a group's newest large entries, so that a node reads their bytes once: a
 // leader for its journal and for each follower, a follower for the frame and for its journal. Each was
-// computed here, from bytes in this node's memory. Index and term name an entry's content, in Raft, for ever.
+// computed here, from the bytes in this node's memory that it is asked for again: index and term name an entry's
+// content in Raft, but a peer that is not what it seems could send another under the same.
 // The zero value is ready for use.
 type sums struct {
 	mu    sync.Mutex
@@ -25,8 +27,13 @@ type sums struct {
 
 type sumSlot struct {
 	index, term uint64
+	at          uintptr // address of the data; it does not keep them in memory
 	size        int
 	sum         uint32
+}
+
+func slotOf(l *raft.Log, sum uint32) sumSlot {
+	return sumSlot{l.Index, l.Term, uintptr(unsafe.Pointer(unsafe.SliceData(l.Data))), len(l.Data), sum}
 }
 
 // put remembers the CRC32C of an entry's data.
@@ -39,7 +46,7 @@ func (s *sums) put(l *raft.Log, sum uint32) {
 	if s.slots == nil {
 		s.slots = make([]sumSlot, sumSlots)
 	}
-	s.slots[l.Index%sumSlots] = sumSlot{l.Index, l.Term, len(l.Data), sum}
+	s.slots[l.Index%sumSlots] = slotOf(l, sum)
 }
 
 // get returns the CRC32C of an entry's data, if it is known.
@@ -53,7 +60,7 @@ func (s *sums) get(l *raft.Log) (uint32, bool) {
 		return 0, false
 	}
 	at := s.slots[l.Index%sumSlots]
-	return at.sum, at.index == l.Index && at.term == l.Term && at.size == len(l.Data)
+	return at.sum, at == slotOf(l, at.sum)
 }
 
 // of returns the CRC32C of an entry's data, which it remembers.

@@ -312,3 +312,30 @@ func TestHeartbeatsTravelTogether(t *testing.T) {
 		in.leave()
 	})
 }
+
+func TestWhoIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := newMemNet()
+		open := func(id, cluster string) *Transport {
+			tr, err := NewTransport(TransportOptions{
+				NodeID: id, ClusterID: func() string { return cluster }, Listener: net.listen(id),
+				Dial: net.dialer(id), Resolve: func(id string) (string, bool) { return id, true },
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = tr.Close() })
+			return tr
+		}
+		a := open("a", "one")
+		open("b", "two")
+		for _, id := range []string{"a", "b"} {
+			if got, err := a.WhoIs(t.Context(), id); err != nil || got != id {
+				t.Errorf("at %s answers %q, %v", id, got, err)
+			}
+		}
+		if got, err := a.WhoIs(t.Context(), "nowhere"); err == nil {
+			t.Errorf("where nobody listens answers %q", got)
+		}
+	})
+}
