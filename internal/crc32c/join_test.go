@@ -34,9 +34,3 @@ func TestJoinIsAssociative(t *testing.T) {
 		}
 	}
 }
-
-func BenchmarkJoin(b *testing.B) {
-	for b.Loop() {
-		Join(1, 2, 256<<10+77)
-	}
-}

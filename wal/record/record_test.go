@@ -287,19 +287,3 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
-
-func BenchmarkParse(b *testing.B) {
-	builder := NewBuilder(64 << 10)
-	for builder.Len() < 63<<10 {
-		if err := builder.Add(Record{Key: []byte("some-partition-key"), Data: make([]byte, 1000)}); err != nil {
-			b.Fatal(err)
-		}
-	}
-	batch := builder.Finish(ProducerID{1}, 1, false)
-	b.SetBytes(int64(len(batch)))
-	for b.Loop() {
-		if _, _, err := Parse(batch); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
