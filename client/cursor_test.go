@@ -105,20 +105,3 @@ func FuzzCursor(f *testing.F) {
 		}
 	})
 }
-
-func BenchmarkDecode(b *testing.B) {
-	builder := record.NewBuilder(1 << 20)
-	for builder.Len() < 1<<20 {
-		if err := builder.Add(record.Record{Key: []byte("sensor-000123"), Data: make([]byte, 1024)}); err != nil {
-			b.Fatal(err)
-		}
-	}
-	m := &levadav1.ReadResponse{Blocks: []*levadav1.Block{{Count: uint32(builder.Count()), Payload: builder.Finish(record.ProducerID{}, 0, false)}}}
-	b.SetBytes(int64(len(m.Blocks[0].Payload)))
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, _, err := newCursor(0, AtOrdinal(0), true).take(m); err != nil {
-			b.Fatal(err)
-		}
-	}
-}

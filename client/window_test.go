@@ -281,37 +281,3 @@ func TestWindowNeverTakesTwice(t *testing.T) {
 		}
 	})
 }
-
-func BenchmarkEncode(b *testing.B) {
-	p := &Producer{opts: ProducerOptions{BatchBytes: 256 << 10, BatchRecords: 10_000, InFlightPerShard: 8, Linger: time.Millisecond, RetryFor: time.Minute}, budget: &budget{limit: 64 << 20}}
-	p.log = newOptions(nil).logger
-	l := newLane(p, 0)
-	l.win = *testWindow(8)
-	data, now := make([]byte, 1024), time.Now()
-	r := Record{PartitionKey: "sensor-000123", Data: data}
-	b.SetBytes(1024)
-	b.ReportAllocs()
-	for b.Loop() {
-		rec := r.encodable()
-		cost, err := p.budget.acquire(b.Context(), int64(rec.Size())+recordOverhead)
-		if err != nil {
-			b.Fatal(err)
-		}
-		_ = rec.HashKey()
-		if _, _, err := l.add(rec, cost, nil); err != nil {
-			b.Fatal(err)
-		}
-		for len(l.queue) > 0 {
-			q, _ := l.take(now, 0)
-			if err := l.win.admit(q, now); err != nil {
-				b.Fatal(err)
-			}
-			l.win.sending(now)
-			answer := &levadav1.AppendResponse{Id: q.id, Ranges: []*levadav1.AppendedRange{{Count: uint32(q.count)}}}
-			if _, ok := l.win.accept(answer, now); !ok {
-				b.Fatal("not accepted")
-			}
-			l.succeed(q, answer)
-		}
-	}
-}

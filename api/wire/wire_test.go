@@ -2,7 +2,6 @@ package wire
 
 import (
 	"bytes"
-	"fmt"
 	"math/rand/v2"
 	"testing"
 
@@ -174,28 +173,4 @@ func FuzzUnmarshal(f *testing.F) {
 			}
 		}
 	})
-}
-
-// BenchmarkAppendRequest is one 256 KiB batch as it arrives, in frames of 16 KiB.
-func BenchmarkAppendRequest(b *testing.B) {
-	plain, err := proto.Marshal(&pb.AppendRequest{Id: 1, Batch: make([]byte, 256<<10)})
-	if err != nil {
-		b.Fatal(err)
-	}
-	sizes := make([]int, len(plain)/(16<<10))
-	for i := range sizes {
-		sizes[i] = 16 << 10
-	}
-	c := New()
-	for name, unmarshal := range map[string]func(mem.BufferSlice, any) error{"wire": c.Unmarshal, "protobuf": c.plain.Unmarshal} {
-		b.Run(fmt.Sprintf("codec=%s", name), func(b *testing.B) {
-			b.SetBytes(int64(len(plain)))
-			b.ReportAllocs()
-			for b.Loop() {
-				if err := unmarshal(cut(plain, sizes...), &pb.AppendRequest{}); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
 }
