@@ -154,7 +154,7 @@ func BenchmarkDecisions(b *testing.B) {
 			}
 		}},
 	} {
-		b.Run(d.name, func(b *testing.B) {
+		b.Run("decision="+d.name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				d.f()

@@ -98,7 +98,7 @@ func startIdle(b *testing.B, groups int) []*testNode {
 // nodes, goroutines and heap per replica. Run it with -benchtime 1x.
 func BenchmarkIdleGroups(b *testing.B) {
 	for _, groups := range []int{100, 1000} {
-		b.Run(fmt.Sprint(groups), func(b *testing.B) {
+		b.Run(fmt.Sprintf("groups=%d", groups), func(b *testing.B) {
 			var before, after runtime.MemStats
 			runtime.GC()
 			runtime.ReadMemStats(&before)

@@ -297,7 +297,7 @@ func BenchmarkStableElections(b *testing.B) {
 			wg.Wait()
 		}
 	}
-	b.Run("shared", func(b *testing.B) {
+	b.Run("store=shared", func(b *testing.B) {
 		s, err := OpenStable(b.TempDir())
 		if err != nil {
 			b.Fatal(err)
@@ -309,7 +309,7 @@ func BenchmarkStableElections(b *testing.B) {
 			return errors.Join(g.SetUint64([]byte(keyTerm), term), g.SetUint64([]byte(keyVoteTerm), term), g.Set([]byte(keyVoteFor), []byte("me")))
 		})
 	})
-	b.Run("raft-boltdb", func(b *testing.B) {
+	b.Run("store=raft-boltdb", func(b *testing.B) {
 		s, err := raftboltdb.NewBoltStore(b.TempDir() + "/stable.db")
 		if err != nil {
 			b.Fatal(err)
