@@ -11,7 +11,7 @@ CONCURRENT := ./wal/... ./journal/... ./partition/... ./raftfsm/... ./meta/... .
 FUZZTIME      ?= 20000x
 CHAOS_SECONDS ?= 60
 
-.PHONY: all build test race fuzz lint mutations chaos generate licences
+.PHONY: all build test race fuzz lint mutations guard guard-proof chaos generate licences
 
 all: lint build test
 
@@ -42,6 +42,14 @@ lint:
 # Break the program on purpose; a named test has to notice each fault.
 mutations:
 	go run ./tests/mutation
+
+# Benchmarks beside each other: no hot path may cost more, beside another, than the table of tests/guard says.
+guard:
+	go run ./tests/guard
+
+# Slow the hot paths down on purpose; the guard has to notice each fault.
+guard-proof:
+	go run ./tests/guard -prove
 
 chaos:
 	go test ./tests/chaos -run TestChaos -count=1 -timeout 10m -chaos.seconds=$(CHAOS_SECONDS)
