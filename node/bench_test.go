@@ -57,8 +57,8 @@ func benchShard(b *testing.B, cache int64, blocks, size int) *shard {
 	return &shard{number: 3, group: 7, log: log, replica: r}
 }
 
-// BenchmarkPage builds the messages to a reader, 1 MiB each, of all that a shard holds in memory, or in files that
-// the system has in memory.
+// BenchmarkPage builds the messages to a reader, 1 MiB each, of all that a shard holds in memory, or in files;
+// with these it is the disk that is measured as well.
 func BenchmarkPage(b *testing.B) {
 	const size = 8 << 20
 	for _, from := range []struct {

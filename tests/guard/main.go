@@ -17,21 +17,23 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
 	"time"
 )
 
 func main() {
-	prove := flag.Bool("prove", false, "build in faults; the rows that name one have to fail")
+	proof := flag.Bool("prove", false, "build in faults; the rows that name one have to fail")
 	all := flag.Bool("v", false, "print every row")
 	rounds := flag.Int("rounds", 6, "runs of each benchmark, of which the fastest counts")
 	flag.Parse()
-	if err := run(*prove, *all, *rounds); err != nil {
+	if err := run(*proof, *all, *rounds); err != nil {
 		fmt.Fprintln(os.Stderr, "guard:", err)
 		os.Exit(1)
 	}
 }
 
-func run(prove, all bool, rounds int) error {
+func run(proof, all bool, rounds int) error {
 	dir, err := os.MkdirTemp("", "levada-guard-")
 	if err != nil {
 		return err
@@ -39,7 +41,7 @@ func run(prove, all bool, rounds int) error {
 	defer os.RemoveAll(dir)
 	start := time.Now()
 	rows := table()
-	if prove {
+	if proof {
 		err = proveAll(dir, rows, rounds)
 	} else {
 		err = checkAll(dir, rows, rounds, all)
@@ -92,41 +94,53 @@ func failing(m *measurer, rows []row) []row {
 	return out
 }
 
-// proveAll builds all faults in at once. Each is in the way of its own rows alone, so that
-// a row which fails has noticed its own.
+// proveAll builds the faults in, each lot at once.
 func proveAll(dir string, rows []row, rounds int) error {
-	var watching []row
-	noticed := map[string]bool{}
-	for _, r := range rows {
-		if r.notices != "" {
-			watching = append(watching, r)
-			noticed[r.notices] = false
+	watching, blind := 0, 0
+	for i, lot := range lots() {
+		var watch []row
+		for _, r := range rows {
+			if slices.Contains(lot, r.notices) {
+				watch = append(watch, r)
+			}
 		}
+		dir := filepath.Join(dir, fmt.Sprint(i))
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			return err
+		}
+		missed, err := prove(dir, lot, watch, rounds)
+		if err != nil {
+			return err
+		}
+		watching, blind = watching+len(watch), blind+missed
 	}
-	overlay, err := writeOverlay(dir, noticed)
+	fmt.Printf("%d rows, %d missed their fault\n", watching, blind)
+	if blind > 0 {
+		return errors.New("a row of the table does not notice what it is there for")
+	}
+	return nil
+}
+
+// prove returns how many of the rows hold with the faults in the program.
+func prove(dir string, lot []string, rows []row, rounds int) (missed int, err error) {
+	overlay, err := writeOverlay(dir, lot)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	m, err := build(dir, overlay, watching)
+	m, err := build(dir, overlay, rows)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	if err := m.measure(watching, rounds); err != nil {
-		return err
+	if err := m.measure(rows, rounds); err != nil {
+		return 0, err
 	}
-	blind := 0
-	for _, r := range watching {
-		v := r.judge(m.best)
-		verdict := "noticed"
+	for _, r := range rows {
+		v, verdict := r.judge(m.best), "noticed"
 		if !v.broken {
 			verdict = "MISSED"
-			blind++
+			missed++
 		}
 		fmt.Printf("%-8s %-24s %s\n", verdict, r.notices, v.text)
 	}
-	fmt.Printf("%d rows, %d missed their fault\n", len(watching), blind)
-	if blind > 0 || len(watching) == 0 {
-		return errors.New("a row of the table notices nothing")
-	}
-	return nil
+	return missed, nil
 }
