@@ -3,10 +3,8 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 )
 
@@ -14,12 +12,12 @@ import (
 type fault struct {
 	file     string // path from the module's root
 	old, new string // old must occur exactly once
-
-	// second: built in with the second lot. A fault of the first lot lies on the way of this one's rows, which would fail without it.
-	second bool
 }
 
-func faults() map[string]fault {
+// lots are the faults, by name, in the lots in which they are built in.
+func lots() []map[string]fault { return []map[string]fault{firstLot(), secondLot()} }
+
+func firstLot() map[string]fault {
 	return map[string]fault{
 		"receive-copies-twice": {
 			file: "api/wire/unmarshal.go",
@@ -51,12 +49,6 @@ func faults() map[string]fault {
 			old:  "			return\n		}\n		t.drop(p)",
 			new:  "			for e != nil {\n				e = e.Next()\n			}\n			return\n		}\n		t.drop(p)",
 		},
-		"replica-hashes-all": {
-			file:   "partition/append.go",
-			old:    "	routed := !b.Pinned() && !r.whole",
-			new:    "	routed := !b.Pinned()",
-			second: true,
-		},
 		"raft-forgets-sums": {
 			file: "raftfsm/sums.go",
 			old:  "	if !known {",
@@ -77,12 +69,6 @@ func faults() map[string]fault {
 			old:  "			if len(batch) > 0 && bytes+r.bytes > limit {",
 			new:  "			if len(batch) > 0 {",
 		},
-		"page-copies": {
-			file:   "node/read_server.go",
-			old:    "	if len(parts) == 1 {",
-			new:    "	if len(parts) == 0 {",
-			second: true,
-		},
 		"memory-read-copies": {
 			file: "wal/log_read.go",
 			old:  "		blocks[i] = b.block(b.payload...)",
@@ -91,24 +77,26 @@ func faults() map[string]fault {
 	}
 }
 
-// lots returns the names of the faults that are built in together.
-func lots() [2][]string {
-	var out [2][]string
-	for _, name := range slices.Sorted(maps.Keys(faults())) {
-		if faults()[name].second {
-			out[1] = append(out[1], name)
-		} else {
-			out[0] = append(out[0], name)
-		}
+// secondLot holds the faults whose rows would fail with some of the first lot anyway.
+func secondLot() map[string]fault {
+	return map[string]fault{
+		"replica-hashes-all": {
+			file: "partition/append.go",
+			old:  "	routed := !b.Pinned() && !r.whole",
+			new:  "	routed := !b.Pinned()",
+		},
+		"page-copies": {
+			file: "node/read_server.go",
+			old:  "	if len(parts) == 1 {",
+			new:  "	if len(parts) == 0 {",
+		},
 	}
-	return out
 }
 
-// writeOverlay writes the sources with the named faults in them, which the Go tool takes in the place of the real ones.
-func writeOverlay(dir string, names []string) (string, error) {
-	sources, known := map[string]string{}, faults()
-	for _, name := range names {
-		f := known[name]
+// writeOverlay writes the sources with the faults in them, which the Go tool takes in the place of the real ones.
+func writeOverlay(dir string, lot map[string]fault) (string, error) {
+	sources := map[string]string{}
+	for name, f := range lot {
 		if _, read := sources[f.file]; !read {
 			text, err := os.ReadFile(filepath.FromSlash(f.file))
 			if err != nil {

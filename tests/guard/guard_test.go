@@ -97,7 +97,7 @@ func TestFaultsFit(t *testing.T) {
 		if _, err := writeOverlay(t.TempDir(), lot); err != nil {
 			t.Error(err)
 		}
-		for _, name := range lot {
+		for name := range lot {
 			known[name] = true
 		}
 	}

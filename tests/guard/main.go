@@ -18,7 +18,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 )
 
@@ -100,7 +99,7 @@ func proveAll(dir string, rows []row, rounds int) error {
 	for i, lot := range lots() {
 		var watch []row
 		for _, r := range rows {
-			if slices.Contains(lot, r.notices) {
+			if _, there := lot[r.notices]; there {
 				watch = append(watch, r)
 			}
 		}
@@ -122,7 +121,7 @@ func proveAll(dir string, rows []row, rounds int) error {
 }
 
 // prove returns how many of the rows hold with the faults in the program.
-func prove(dir string, lot []string, rows []row, rounds int) (missed int, err error) {
+func prove(dir string, lot map[string]fault, rows []row, rounds int) (missed int, err error) {
 	overlay, err := writeOverlay(dir, lot)
 	if err != nil {
 		return 0, err

@@ -63,7 +63,7 @@ func codecRows() []row {
 		beside("send an append: no copy", 0.15, send("append", "wire"), send("append", "protobuf")).noticing("send-copies"),
 		beside("send a page: no copy", 0.15, send("read/blocks=1", "wire"), send("read/blocks=1", "protobuf")),
 		beside("send a page of 64 blocks, beside protobuf", 2, send("read/blocks=64", "wire"), send("read/blocks=64", "protobuf")),
-		beside("build a batch of 1 KiB records, beside 64 KiB ones", 2.5,
+		beside("build a batch of 1 KiB records, beside 64 KiB ones", 3,
 			bench{pkg: records, name: "Build/record=1KiB", time: heapTime}, bench{pkg: records, name: "Build/record=64KiB", time: heapTime}),
 		beside("check a batch of 64 KiB records: one checksum", 1.6,
 			bench{pkg: records, name: "Parse/record=64KiB"}, bench{pkg: records, name: "Checksum/record=64KiB"}).noticing("parse-sums-twice"),
