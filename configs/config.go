@@ -125,8 +125,8 @@ func Defaults() Config {
 		Seeds: []string{},
 		TLS:   TLS{ClientAuth: "none"},
 		Storage: Storage{
-			SegmentBytes: 256 * MiB, DirtyBytesMax: 256 * MiB, FlushInterval: Duration(2 * time.Second),
-			JournalSegmentBytes: 64 * MiB, JournalBytesMax: GiB, JournalCacheBytes: 32 * MiB,
+			SegmentBytes: 256 * MiB, DirtyBytesMax: 128 * MiB, FlushInterval: Duration(2 * time.Second),
+			JournalSegmentBytes: 64 * MiB, JournalBytesMax: GiB, JournalCacheBytes: 64 * MiB,
 			ReadCacheBytes: 32 * MiB, DirectIO: "auto",
 		},
 		Raft: Raft{
