@@ -40,8 +40,8 @@ func (l *limitListener) Accept() (net.Conn, error) {
 		case l.open <- struct{}{}:
 			return &limitedConn{Conn: conn, release: sync.OnceFunc(func() { <-l.open })}, nil
 		default:
+			l.refused.Add(1) // before the caller can notice
 			_ = conn.Close() // one too many
-			l.refused.Add(1)
 			if now := time.Now(); now.Sub(l.said) >= refusalsLoggedEvery {
 				l.said = now
 				l.log.Warn("a connection too many was closed", "from", conn.RemoteAddr(), "open", cap(l.open), "setting", l.key, "refused", l.refused.Load())

@@ -34,7 +34,7 @@ var rooms = []room{
 	{"meta", []string{"internal/hashkey", "internal/fault"}, nothing, "deterministic on every node: no I/O, no clock, no libraries"},
 	{"membership", []string{"internal/fault"}, []string{hclog, "github.com/hashicorp/memberlist"}, "emits hints; decides nothing, so it needs to know nobody"},
 	{"partition", []string{"wal", "wal/record", "internal/fault", "internal/hashkey", "internal/seqno", "internal/vfs"}, []string{hclog}, "a replica takes consensus through an interface of its own"},
-	{"raftfsm", []string{"journal", "internal/fault", "internal/vfs"}, nil, "consensus behind our own interfaces; groups bring their state machines"},
+	{"raftfsm", []string{"journal", "internal/crc32c", "internal/fault", "internal/vfs"}, nil, "consensus behind our own interfaces; groups bring their state machines"},
 	{"client", []string{"api", "wal/record", "internal/hashkey", "internal/seqno", "internal/fault"}, []string{hclog, "google.golang.org/"}, "users embed it: it brings the contract and the codec, not the server"},
 	{"configs", nil, nil, "settings know nobody, so that everybody may know them"},
 	{"cmd", []string{"api", "client", "configs", "internal/vfs", "node", "wal"}, nil, "flags in, calls out; wal and vfs are for looking at the files of a stopped node"},
