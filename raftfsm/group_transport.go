@@ -275,7 +275,7 @@ func (g *groupTransport) committed(r *raft.AppendEntriesRequest) *raft.AppendEnt
 // appendFrame encodes an append, with its checksum where those of its entries are known.
 func (g *groupTransport) appendFrame(r *raft.AppendEntriesRequest) (h header, body []byte, data [][]byte) {
 	h = header{kind: kindAppend, group: g.id}
-	body, data = encodeAppend(nil, r)
+	body, data = encodeAppend(make([]byte, 0, appendFixedSize+len(r.Entries)*appendEntrySize), r)
 	if s := g.sums.Load(); s != nil {
 		h.bodyCRC, h.summed = appendChecksum(body, r.Entries, s), true
 	}
