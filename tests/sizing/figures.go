@@ -72,7 +72,7 @@ type figures struct {
 func measuredFigures() figures {
 	return figures{
 		baseMemory: 27.5, idleMemory: 92, activeMemory: 20, shardState: 0.47, shardSnapshot: 3.7, connMemory: 130, clientMemory: 100, trafficMemory: 300,
-		baseCPU: 0.022, idleCPU: 0.228, trafficCPU: 4.3, stateCPU: 14, wakeupMicros: 5,
+		baseCPU: 0.017, idleCPU: 0.174, trafficCPU: 3.6, stateCPU: 14, wakeupMicros: 5,
 		writeFactor: 2.2, idleDisk: 10.3, activeDisk: 11.1,
 		baseFiles: 25, dataFiles: 1024, connsPerPeer: 8, goroutines: 5.3, baseGoroutines: 50,
 	}

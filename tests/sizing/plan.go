@@ -33,7 +33,7 @@ const (
 	// heartbeatsPerSecond: a leader greets a follower every 0.2 to 0.4 s with raft.heartbeat at 1 s.
 	heartbeatsPerSecond = 1 / 0.3
 	// coalesce is how long, in seconds, the transport holds a heartbeat back, so that those of many groups share a write.
-	coalesce = 0.020
+	coalesce = 0.050
 	// measuredPeers is how many other nodes the idle figure was measured with.
 	measuredPeers = 2
 )
