@@ -17,9 +17,11 @@ const (
 	handshakeTimeout = 5 * time.Second
 	backoffMin       = 50 * time.Millisecond
 	backoffMax       = time.Second
-	// probeAttempts and probePause bound the wait for a dead peer's other connections to be noticed.
-	probeAttempts = 8
-	probePause    = 50 * time.Millisecond
+	// probeAttempts and probePause bound the wait for a dead peer's other connections to be noticed. The pause is
+	// how far apart its peers notice the death, and must be well below rankPause less rankJitter: two that
+	// campaign at the same time split the votes, and then both wait for their election timeouts.
+	probeAttempts = 80
+	probePause    = 5 * time.Millisecond
 )
 
 var (
