@@ -25,6 +25,10 @@ import (
 // the API: a producer's batch is taken once and only in order, and a late copy
 // of a batch is judged when it arrives. Faults are injected by a plan.
 type fakeCluster struct {
+	// dialing is held while a connection is made. bufconn starts timers that are due already, and a synctest bubble
+	// runs those where they are started: two at a time share what the race detector keeps of the bubble's timers, and crash it.
+	dialing chan struct{}
+
 	t testing.TB
 
 	mu      sync.Mutex
@@ -91,7 +95,7 @@ type fakeProducer struct {
 }
 
 func newFake(t testing.TB, nodes int) *fakeCluster {
-	f := &fakeCluster{t: t, streams: map[string]*fakeStream{}, clock: 1_700_000_000_000, version: 1}
+	f := &fakeCluster{dialing: make(chan struct{}, 1), t: t, streams: map[string]*fakeStream{}, clock: 1_700_000_000_000, version: 1}
 	for i := range nodes {
 		n := &fakeNode{f: f, addr: fmt.Sprintf("node%d:1", i), tails: map[uint32]uint64{}}
 		n.up()
@@ -159,6 +163,8 @@ func (f *fakeCluster) dial(ctx context.Context, address string) (net.Conn, error
 	if lis == nil {
 		return nil, fmt.Errorf("connection to %s refused", address)
 	}
+	f.dialing <- struct{}{}
+	defer func() { <-f.dialing }()
 	return lis.DialContext(ctx)
 }
 
