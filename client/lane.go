@@ -44,12 +44,9 @@ type lane struct {
 
 const firstBatchBytes = 4 << 10
 
-const (
-	// smallBytes is the size below which a batch waits while smallInFlight others are on the way: the shard
-	// holds small ones until the entry in flight is done, and the fewer they are by then the less each record costs.
-	smallBytes    = 64 << 10
-	smallInFlight = 2
-)
+// smallBytes is the size below which a batch waits while another is on the way. What a batch costs the shard's
+// replicas hardly depends on its size, so many small ones make each other wait for processors.
+const smallBytes = 64 << 10
 
 func newLane(p *Producer, shard uint32) *lane {
 	return &lane{
@@ -146,7 +143,7 @@ func (l *lane) take(now time.Time, inFlight int) (*batch, time.Duration) {
 		return nil, 0
 	}
 	if inFlight > 0 && !l.urgent {
-		if l.p.opts.Linger >= 0 && inFlight >= smallInFlight && b.builder.Len() < smallBytes {
+		if l.p.opts.Linger >= 0 && b.builder.Len() < smallBytes {
 			return nil, 0 // an acknowledgement or more records
 		}
 		if left := l.p.opts.Linger - now.Sub(b.born); left > 0 {

@@ -23,8 +23,8 @@ const (
 // ProducerOptions are the settings of a Producer. The zero value of each field is its default.
 type ProducerOptions struct {
 	// Linger is how long a batch that is not full waits for more records while
-	// others are in flight; with nothing in flight it leaves at once. While two are in flight one of less
-	// than 64 KiB waits until one of them is acknowledged. 0 = 1 ms; negative = never wait.
+	// others are in flight; with nothing in flight it leaves at once, and one of less
+	// than 64 KiB then only. 0 = 1 ms; negative = never wait.
 	Linger time.Duration
 	// BatchBytes is the size at which a batch is full. 0 = 256 KiB; at most 10 MiB.
 	BatchBytes int
