@@ -29,6 +29,7 @@ type report struct {
 	Idle       []idle           `json:"p9,omitempty"`
 	Failover   *failoverSummary `json:"p13,omitempty"`
 	Soak       *soak            `json:"soak,omitempty"`
+	Failures   []string         `json:"failures,omitempty"` // of peers, whose runs count for nothing
 }
 
 func (r *report) write(path string) error {
@@ -46,6 +47,12 @@ func (r *report) print(w io.Writer) {
 	fmt.Fprintf(w, "Levada: %s · NATS: %s · arguments: %s\n", r.Levada, r.NATS, strings.Join(r.Arguments, " "))
 	for _, print := range r.sections() {
 		print(w)
+	}
+	if len(r.Failures) > 0 {
+		fmt.Fprintf(w, "\nRuns in which a peer failed, and which do not count:\n\n")
+	}
+	for _, f := range r.Failures {
+		fmt.Fprintf(w, "- %s\n", f)
 	}
 }
 

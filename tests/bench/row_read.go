@@ -44,7 +44,10 @@ func (b *bench) readRun(ctx context.Context, s contender, c cluster, run int) er
 	for _, way := range c.readers(1) {
 		r, err := readOnce(ctx, c, way, count)
 		if err != nil {
-			return fmt.Errorf("%s: %w", way.settings, err)
+			if err = b.forgive(ctx, s.name, fmt.Errorf("%s: %w", way.settings, err)); err != nil {
+				return err
+			}
+			continue
 		}
 		r.System, r.Settings, r.Run = s.name, way.settings, run
 		b.report.Reading = append(b.report.Reading, r)
