@@ -29,7 +29,7 @@ type report struct {
 	Idle       []idle           `json:"p9,omitempty"`
 	Failover   *failoverSummary `json:"p13,omitempty"`
 	Soak       *soak            `json:"soak,omitempty"`
-	Failures   []string         `json:"failures,omitempty"` // of peers, whose runs count for nothing
+	Failures   []string         `json:"failures,omitempty"` // of peers, in runs that count only as far as they came
 }
 
 func (r *report) write(path string) error {
@@ -49,7 +49,7 @@ func (r *report) print(w io.Writer) {
 		print(w)
 	}
 	if len(r.Failures) > 0 {
-		fmt.Fprintf(w, "\nRuns in which a peer failed, and which do not count:\n\n")
+		fmt.Fprintf(w, "\nRuns in which a peer failed, and which count only as far as they came:\n\n")
 	}
 	for _, f := range r.Failures {
 		fmt.Fprintf(w, "- %s\n", f)

@@ -15,21 +15,18 @@ func (b *bench) turns(ctx context.Context, all []contender, measure func(ctx con
 		for _, s := range all {
 			err := b.with(ctx, s.system, func(ctx context.Context, c cluster) error { return measure(ctx, s, c, run+1) })
 			if err = b.forgive(ctx, s.name, err); err != nil {
-				return err
+				return fmt.Errorf("%s: %w", s.name, err)
 			}
 		}
 	}
 	return nil
 }
 
-// forgive notes that a peer failed in a run, which then counts for nothing, so that the others go on. It returns
-// all other errors, Levada's among them, with the system's name.
+// forgive notes that a peer failed in a run, so that the others go on; what it had measured in that run before stays. It
+// returns all other errors, Levada's among them.
 func (b *bench) forgive(ctx context.Context, system string, err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case system == levadaSystem().name || ctx.Err() != nil:
-		return fmt.Errorf("%s: %w", system, err)
+	if err == nil || system == levadaSystem().name || ctx.Err() != nil {
+		return err
 	}
 	failure := fmt.Sprintf("%s: %v", system, err)
 	b.say("failed: %s", failure)
