@@ -110,14 +110,14 @@ func (c *Client) ListStreams(ctx context.Context) ([]*levadav1.Stream, error) {
 
 // ListShards returns all shards of a stream, closed ones too, in order of number.
 func (c *Client) ListShards(ctx context.Context, stream string) ([]*levadav1.Shard, error) {
-	all, _, err := c.listShards(ctx, stream)
+	all, _, err := c.listShards(ctx, &levadav1.ListShardsRequest{Stream: stream})
 	return all, err
 }
 
-// listShards pages through the map. When it changes under way the version of
+// listShards pages through what a request asks for. When it changes under way the version of
 // the first page counts: the next refresh then sees a newer one.
-func (c *Client) listShards(ctx context.Context, stream string) (all []*levadav1.Shard, version uint64, _ error) {
-	in := &levadav1.ListShardsRequest{Stream: stream, Limit: pageLimit}
+func (c *Client) listShards(ctx context.Context, in *levadav1.ListShardsRequest) (all []*levadav1.Shard, version uint64, _ error) {
+	in.Limit = pageLimit
 	for {
 		var out *levadav1.ListShardsResponse
 		_, err := c.unary(ctx, c.opts.tryTimeout, func(ctx context.Context, cc *grpc.ClientConn) (err error) {
@@ -134,7 +134,7 @@ func (c *Client) listShards(ctx context.Context, stream string) (all []*levadav1
 		if !out.GetMore() || len(out.GetShards()) == 0 {
 			return all, version, nil
 		}
-		in = &levadav1.ListShardsRequest{Stream: stream, Limit: pageLimit, HasAfter: true, After: all[len(all)-1].GetNumber()}
+		in.HasAfter, in.After = true, all[len(all)-1].GetNumber()
 	}
 }
 

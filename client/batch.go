@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"sync/atomic"
 	"time"
 
 	levadav1 "github.com/levada-stream/levada/api/levada/v1"
@@ -19,9 +20,11 @@ type batch struct {
 	// Written by Put under the lane's lock; then, once taken, owned by the lane's goroutine.
 	builder   *record.Builder // nil once encoded
 	count     int
+	turn      uint64    // see flights; 0 for one that is not waited for, as its records have batches that are
 	cost      int64     // bytes held of the producer's budget
 	born      time.Time // when the first record came
 	callbacks []func(Result)
+	origins   []origin // of records whose shard was closed before they were stored, one for each; else none
 
 	// Owned by the lane's goroutine: see window.
 	encoded   record.Batch
@@ -33,7 +36,16 @@ type batch struct {
 	// Written before done is closed, immutable afterwards.
 	ranges []*levadav1.AppendedRange
 	err    *Error
+	moved  []Result // of a batch whose records went to other shards; missing counts those to come
 	done   chan struct{}
+
+	missing atomic.Int64
+}
+
+// origin is a record of a batch that its shard did not store because it was closed.
+type origin struct {
+	b     *batch
+	index int
 }
 
 // encode finishes the batch with a producer and its first sequence number. It
@@ -52,33 +64,73 @@ func (b *batch) encode(p record.ProducerID, first uint64, pinned bool) error {
 	return nil
 }
 
+// records returns the batch's records, in order. The batch is not settled.
+func (b *batch) records() record.Batch {
+	if b.builder != nil {
+		b.encoded, b.builder = b.builder.Finish(record.ProducerID{}, 0, false), nil
+	}
+	return b.encoded
+}
+
 // settle gives every record its result. The budget is released before the
 // callbacks run, so that one of them may wait for a Put elsewhere.
-func (b *batch) settle(ranges []*levadav1.AppendedRange, err *Error, budget *budget) {
+func (b *batch) settle(ranges []*levadav1.AppendedRange, err *Error, p *Producer) {
 	b.ranges, b.err = ranges, err
 	b.encoded, b.builder = nil, nil
-	budget.release(b.cost)
-	close(b.done)
-	for i, f := range b.callbacks {
-		if f != nil {
-			f(b.result(i))
-		}
+	for i, o := range b.origins {
+		o.b.resolve(o.index, b.result(i), p)
+	}
+	b.origins = nil
+	p.settled(b)
+	for i := range b.callbacks {
+		b.call(i, b.result(i))
 	}
 	b.callbacks = nil
 }
 
+// call tells record i's result to whoever put it.
+func (b *batch) call(i int, r Result) {
+	if i < len(b.callbacks) && b.callbacks[i] != nil {
+		b.callbacks[i](r)
+	}
+}
+
+// move says that the results of the batch's records come from elsewhere, one by one, by resolve.
+func (b *batch) move() {
+	b.moved = make([]Result, b.count)
+	b.missing.Store(int64(b.count))
+}
+
+// resolve gives one record of a batch that was moved its result. It is told at once, not with those of the batch: these
+// may come from other shards, and later than that of the key's next record.
+func (b *batch) resolve(i int, r Result, p *Producer) {
+	b.moved[i] = r
+	if i < len(b.origins) {
+		o := b.origins[i]
+		o.b.resolve(o.index, r, p)
+	}
+	if b.missing.Add(-1) == 0 {
+		p.settled(b)
+	}
+	b.call(i, r)
+}
+
 // result returns the result of record i. The batch is settled.
 func (b *batch) result(i int) Result {
+	if b.moved != nil {
+		return b.moved[i]
+	}
 	if b.err != nil {
 		return Result{Shard: b.shard, Err: b.err}
 	}
 	n := uint64(i)
 	for _, r := range b.ranges {
 		if n < uint64(r.GetCount()) {
-			return Result{
-				Shard: b.shard, Duplicate: r.GetDuplicate(),
-				Sequence: sequenceAt(r, n, b.shard),
+			shard := b.shard
+			if r.Ancestor != nil {
+				shard = r.GetAncestor()
 			}
+			return Result{Shard: shard, Duplicate: r.GetDuplicate(), Sequence: sequenceAt(r, n, shard)}
 		}
 		n -= uint64(r.GetCount())
 	}

@@ -127,22 +127,34 @@ func (c *Client) delist(p *Producer) {
 // fetchMap asks the cluster for a stream's map. It names every node that it
 // learns of, so that any of them can answer the next call.
 func (c *Client) fetchMap(ctx context.Context, stream string) (*partitionMap, error) {
-	started := time.Now() // what changes under way may be missing in the answers
-	info, err := c.DescribeStream(ctx, stream)
-	if err != nil {
-		return nil, err
+	begun := time.Now()
+	for try := 1; ; try++ {
+		started := time.Now() // what changes under way may be missing in the answers
+		info, err := c.DescribeStream(ctx, stream)
+		if err != nil {
+			return nil, err
+		}
+		shards, version, err := c.listShards(ctx, &levadav1.ListShardsRequest{Stream: stream})
+		if err != nil {
+			return nil, err
+		}
+		m, err := newPartitionMap(info, shards, version, started)
+		if err != nil {
+			return nil, err
+		}
+		if m.tiles() {
+			c.conns.learn(m.addresses())
+			return m, nil
+		}
+		// Shards split or merged between two pages.
+		if time.Since(begun) > mapPatience || !sleep(ctx, mapPauseMin) {
+			return nil, newError(Unavailable, "the map of stream %s changed each of the %d times that it was read", stream, try)
+		}
 	}
-	shards, version, err := c.listShards(ctx, stream)
-	if err != nil {
-		return nil, err
-	}
-	m, err := newPartitionMap(info, shards, version, started)
-	if err != nil {
-		return nil, err
-	}
-	c.conns.learn(m.addresses())
-	return m, nil
 }
+
+// mapPatience is how long a map is read anew whose pages do not fit each other.
+const mapPatience = 10 * time.Second
 
 func (c *Client) streams(address string) (levadav1.StreamsClient, error) {
 	cc, err := c.conns.get(address)

@@ -116,7 +116,7 @@ func (n *fakeNode) page(sh *fakeShard, next uint64) *levadav1.ReadResponse {
 	if m.NextOrdinal < tail {
 		m.MillisBehind = 7
 	}
-	if sh.closed && m.NextOrdinal >= sh.next {
+	if (sh.closed || sh.sealed) && m.NextOrdinal >= sh.next {
 		m.EndOfShard, m.Children = true, sh.children
 	}
 	return m

@@ -35,6 +35,7 @@ type fakeCluster struct {
 	closed  bool // nodes that are down stay so
 	nodes   []*fakeNode
 	streams map[string]*fakeStream
+	made    uint64 // streams ever
 	plan    func(f *fakeCluster, n *fakeNode, sh *fakeShard, b record.Batch) fate
 	opens   func(n *fakeNode) error // fails an append call as a whole
 	late    sync.WaitGroup          // copies of batches still under way
@@ -42,6 +43,9 @@ type fakeCluster struct {
 	maps    int                     // ListShards calls
 	version uint64
 	reads   func(n *fakeNode, sh *fakeShard, sent int) error // breaks a read call
+
+	// mapTrouble says how long a call for the map takes, and whether it fails then.
+	mapTrouble func() (time.Duration, error)
 }
 
 // fate is what happens to one append request.
@@ -72,13 +76,17 @@ type fakeStream struct {
 	id       uint64
 	settings *levadav1.StreamSettings
 	shards   []*fakeShard
+	salted   []*levadav1.SaltedKey
 }
 
 type fakeShard struct {
 	number    uint32
 	keys      hashkey.Range
-	leader    int // index of the node, -1 for none
-	closed    bool
+	leader    int  // index of the node, -1 for none
+	pending   bool // has not taken over from its parents yet
+	sealed    bool // takes no records, though the map may say that it is open
+	closed    bool // sealed, and the map says so
+	open      bool // the map says that it owns its keys, or did
 	parents   []uint32
 	children  []uint32
 	blocks    []*levadav1.Block
@@ -182,9 +190,11 @@ func (f *fakeCluster) client(opts ...Option) *Client {
 }
 
 func (f *fakeCluster) create(name string, shards int) *fakeStream {
-	s := &fakeStream{name: name, id: uint64(len(f.streams) + 1), settings: &levadav1.StreamSettings{Shards: uint32(shards)}}
+	f.made++
+	s := &fakeStream{name: name, id: f.made, settings: &levadav1.StreamSettings{Shards: uint32(shards)}}
 	for i, keys := range hashkey.SplitEven(shards) {
 		s.shards = append(s.shards, newFakeShard(uint32(i), keys, i%len(f.nodes)))
+		s.shards[i].open = true
 	}
 	f.mu.Lock()
 	f.streams[name] = s
@@ -212,6 +222,60 @@ func (f *fakeCluster) shard(stream string, number uint32) (*fakeShard, *fault.Er
 	return nil, fault.New(fault.NotFound, "stream %s has no shard %d", stream, number)
 }
 
+// reshard replaces neighbours, one to split or two to merge, by shards with the ranges given, in the phases of a real
+// one; between them it waits for as long as pause says.
+func (f *fakeCluster) reshard(s *fakeStream, parents []*fakeShard, keys []hashkey.Range, pause func()) {
+	f.mu.Lock()
+	var numbers, born []uint32
+	for _, p := range parents {
+		numbers = append(numbers, p.number)
+	}
+	var children []*fakeShard
+	for i, r := range keys {
+		child := newFakeShard(uint32(len(s.shards)), r, i%len(f.nodes))
+		child.pending, child.parents = true, numbers
+		s.shards = append(s.shards, child)
+		children, born = append(children, child), append(born, child.number)
+	}
+	f.version++
+	f.mu.Unlock()
+	for _, p := range parents {
+		pause()
+		f.mu.Lock()
+		p.sealed, p.children = true, born
+		f.mu.Unlock()
+	}
+	pause()
+	f.mu.Lock()
+	for _, c := range children {
+		c.pending = false
+	}
+	f.mu.Unlock()
+	pause()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, p := range parents {
+		p.closed = true
+		close(p.changed)
+		p.changed = make(chan struct{})
+	}
+	for _, c := range children {
+		c.open = true
+	}
+	f.version++
+}
+
+// open returns the shards that own keys, in order of these.
+func (s *fakeStream) open() (all []*fakeShard) {
+	for _, sh := range s.shards {
+		if sh.open && !sh.closed {
+			all = append(all, sh)
+		}
+	}
+	slices.SortFunc(all, func(a, b *fakeShard) int { return a.keys.Start.Compare(b.keys.Start) })
+	return all
+}
+
 // apply is the state machine: what the rules of the API say about a batch.
 func (f *fakeCluster) apply(sh *fakeShard, b record.Batch) (*levadav1.AppendedRange, *fault.Error) {
 	first, count := b.FirstSequence(), uint64(b.Count())
@@ -233,7 +297,10 @@ func (f *fakeCluster) apply(sh *fakeShard, b record.Batch) (*levadav1.AppendedRa
 			return nil, fault.New(fault.StaleProducer, "sequence %d after %d", first, p.highest)
 		}
 	}
-	if sh.closed {
+	if sh.pending {
+		return nil, fault.New(fault.Throttled, "not open yet")
+	}
+	if sh.closed || sh.sealed {
 		return nil, &fault.Error{Kind: fault.ShardClosed, Message: "closed", Successors: sh.children}
 	}
 	for _, r := range b.Records() {
@@ -367,14 +434,23 @@ func (n *fakeNode) GetCluster(context.Context, *levadav1.GetClusterRequest) (*le
 }
 
 // DescribeStream answers from the shared state.
-func (n *fakeNode) DescribeStream(_ context.Context, in *levadav1.DescribeStreamRequest) (*levadav1.DescribeStreamResponse, error) {
+func (n *fakeNode) DescribeStream(ctx context.Context, in *levadav1.DescribeStreamRequest) (*levadav1.DescribeStreamResponse, error) {
 	n.f.mu.Lock()
+	if trouble := n.f.mapTrouble; trouble != nil {
+		delay, err := trouble()
+		n.f.mu.Unlock()
+		sleep(ctx, delay)
+		if err != nil {
+			return nil, faultpb.Status(err)
+		}
+		n.f.mu.Lock()
+	}
 	defer n.f.mu.Unlock()
 	s := n.f.streams[in.GetName()]
 	if s == nil {
 		return nil, faultpb.Status(fault.New(fault.NotFound, "no stream %s", in.GetName()))
 	}
-	return &levadav1.DescribeStreamResponse{Stream: &levadav1.Stream{Name: s.name, Id: s.id, Settings: s.settings, State: "active"}}, nil
+	return &levadav1.DescribeStreamResponse{Stream: &levadav1.Stream{Name: s.name, Id: s.id, Settings: s.settings, State: "active", SaltedKeys: s.salted}}, nil
 }
 
 // ListShards answers pages of two, so that paging is always in play.
@@ -401,6 +477,8 @@ func (n *fakeNode) ListShards(_ context.Context, in *levadav1.ListShardsRequest)
 		}
 		if sh.closed {
 			p.State = "closed"
+		} else if !sh.open {
+			p.State = "pending"
 		}
 		if sh.leader >= 0 {
 			p.LeaderAddress = f.nodes[sh.leader].addr

@@ -2,16 +2,19 @@ package client
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/levada-stream/levada/internal/fault"
+	"github.com/levada-stream/levada/internal/hashkey"
 	"github.com/levada-stream/levada/wal/record"
 )
 
@@ -23,10 +26,11 @@ var (
 // put is one record of a history and what its producer was told.
 type put struct {
 	id, key string
+	number  int
 	result  Result
 }
 
-// history collects puts; per key they are in the order of the Put calls.
+// history collects puts, in the order of their results.
 type history struct {
 	mu   sync.Mutex
 	puts []*put
@@ -65,7 +69,8 @@ func (h *history) check(t *testing.T, s *fakeStream) (stored int) {
 			}
 		}
 	}
-	last := map[string]uint64{}
+	last := map[string]*place{}
+	slices.SortStableFunc(h.puts, func(a, b *put) int { return cmp.Compare(a.number, b.number) }) // per key in the order of the Put calls
 	for _, p := range h.puts {
 		at := found[p.id]
 		switch r := p.result; {
@@ -79,10 +84,10 @@ func (h *history) check(t *testing.T, s *fakeStream) (stored int) {
 			t.Errorf("I6: %s failed for good (%v) and is stored", p.id, r.Err)
 		}
 		if p.result.Err == nil && at != nil {
-			if prev, ok := last[p.key]; ok && prev >= at.ordinal {
-				t.Errorf("I4: %s at %d is not after its key's previous record at %d", p.id, at.ordinal, prev)
+			if prev := last[p.key]; prev != nil && (prev.time > at.time || prev.time == at.time && prev.ordinal >= at.ordinal) {
+				t.Errorf("I4: %s at %d/%d is not after its key's previous record at %d/%d", p.id, at.time, at.ordinal, prev.time, prev.ordinal)
 			}
-			last[p.key] = at.ordinal
+			last[p.key] = at
 			stored++
 		}
 	}
@@ -134,6 +139,105 @@ func chaos(rng *rand.Rand) func(*fakeCluster, *fakeNode, *fakeShard, record.Batc
 	}
 }
 
+// reshards splits and merges at random until the writers have ended, more often with some seeds than with others.
+func (f *fakeCluster) reshards(s *fakeStream, rng *rand.Rand, ended <-chan struct{}) {
+	every := time.Duration(1+rng.IntN(40)) * 50 * time.Millisecond
+	pause := func() {
+		if rng.IntN(3) > 0 {
+			sleep(context.Background(), time.Duration(rng.IntN(300))*time.Millisecond)
+		}
+	}
+	for {
+		select {
+		case <-time.After(time.Duration(rng.Int64N(int64(every)))):
+		case <-ended:
+			return
+		}
+		f.mu.Lock()
+		open := s.open()
+		f.mu.Unlock()
+		i := rng.IntN(len(open))
+		if len(open) < 8 && (len(open) == 1 || rng.IntN(2) == 0) {
+			f.reshard(s, open[i:i+1], open[i].keys.SplitEven(2+rng.IntN(2)), pause)
+		} else if i > 0 {
+			f.reshard(s, open[i-1:i+1], []hashkey.Range{{Start: open[i-1].keys.Start, End: open[i].keys.End}}, pause)
+		}
+	}
+}
+
+// slowMaps lets calls for the map hang or fail, more often with some seeds than with others.
+func slowMaps(rng *rand.Rand) func() (time.Duration, error) {
+	level := rng.IntN(3)
+	return func() (time.Duration, error) {
+		switch k := rng.IntN(30); {
+		case k < level:
+			return time.Duration(rng.IntN(8)) * time.Second, nil
+		case k < 2*level:
+			return time.Duration(rng.IntN(2)) * time.Second, fault.New(fault.Unavailable, "no map now")
+		}
+		return 0, nil
+	}
+}
+
+// total returns the number of records in all shards, once nothing changes them any more.
+func (f *fakeCluster) total(s *fakeStream) (n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, sh := range s.shards {
+		n += int(sh.next)
+	}
+	return n
+}
+
+// readHistory follows the stream until it has read as many records as it is told that there are, and a while longer.
+func readHistory(t *testing.T, c *Client, total <-chan int) (all []Record) {
+	defer c.Close()
+	r := c.ReadStream(context.Background(), "s", ReadOptions{Follow: true, RetryFor: -1})
+	defer r.Close()
+	want := -1
+	var deadline time.Time
+	for want < 0 || len(all) < want || time.Now().Before(deadline) {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		records, err := r.NextBatch(ctx)
+		cancel()
+		all = append(all, records...)
+		switch {
+		case err != nil && ctx.Err() == nil:
+			t.Errorf("the reader ended: %v", err)
+			return all
+		case want < 0:
+			select {
+			case want = <-total:
+				deadline = time.Now().Add(10 * time.Second)
+			default:
+			}
+		case len(all) < want && time.Now().After(deadline.Add(10*time.Minute)):
+			t.Errorf("%d records were read of %d", len(all), want)
+			return all
+		}
+	}
+	if len(all) != want {
+		t.Errorf("%d records were read of %d", len(all), want)
+	}
+	return all
+}
+
+// checkRead wants each record once, and those of a key in ascending order.
+func (h *history) checkRead(t *testing.T, all []Record) {
+	t.Helper()
+	last := map[string]Record{}
+	seen := map[SequenceNumber]bool{}
+	for _, r := range all {
+		if before, ok := last[r.PartitionKey]; ok && r.Sequence.Compare(before.Sequence) <= 0 {
+			t.Errorf("I8: key %s: %s of shard %d was read after %s of shard %d", r.PartitionKey, r.Sequence, r.Shard, before.Sequence, before.Shard)
+		}
+		if seen[r.Sequence] {
+			t.Errorf("I8: %s was read twice", r.Sequence)
+		}
+		seen[r.Sequence], last[r.PartitionKey] = true, r
+	}
+}
+
 // TestHistory runs producers against seeded chaos, in fake time.
 func TestHistory(t *testing.T) {
 	if *seedFlag != 0 {
@@ -162,8 +266,18 @@ func runHistory(t *testing.T, seed uint64) (stored, failed, maybe int) {
 		f := newFake(t, 3)
 		s := f.create("s", 1+rng.IntN(3))
 		f.plan = chaos(rng)
+		f.mapTrouble = slowMaps(seeded(seed << 24))
+		ended := make(chan struct{})
+		resharded := make(chan struct{})
+		go func() {
+			defer close(resharded)
+			f.reshards(s, seeded(seed<<16), ended)
+		}()
 		c := f.client()
 		h := &history{}
+		read := make(chan []Record, 1)
+		stop := make(chan int, 1)
+		go func() { read <- readHistory(t, f.client(), stop) }()
 		var writers sync.WaitGroup
 		for w := range 3 {
 			own := seeded(seed<<8 + uint64(w)) // rng is the plan's from here on
@@ -182,7 +296,12 @@ func runHistory(t *testing.T, seed uint64) (stored, failed, maybe int) {
 			}()
 		}
 		writers.Wait()
+		close(ended)
+		<-resharded
 		c.Close()
+		f.late.Wait()
+		stop <- f.total(s)
+		h.checkRead(t, <-read)
 		f.close()
 		stored = h.check(t, s)
 		for _, p := range h.puts {
@@ -200,7 +319,7 @@ func writeHistory(t *testing.T, p *Producer, h *history, w int, rng *rand.Rand, 
 	order := map[int]uint64{} // results per key come in order
 	for i := range 200 {
 		k := rng.IntN(5)
-		at := &put{id: fmt.Sprintf("%d/%d/%d", w, k, i), key: fmt.Sprintf("%d/%d", w, k)}
+		at := &put{id: fmt.Sprintf("%d/%d/%d", w, k, i), key: fmt.Sprintf("%d/%d", w, k), number: i}
 		data := append([]byte(at.id+" "), make([]byte, rng.IntN(200))...)
 		done := func(r Result) {
 			h.mu.Lock()
@@ -220,6 +339,14 @@ func writeHistory(t *testing.T, p *Producer, h *history, w int, rng *rand.Rand, 
 		}
 		if rng.IntN(4) == 0 {
 			time.Sleep(time.Duration(rng.IntN(50)) * time.Millisecond) // fake time
+		}
+		if rng.IntN(40) == 0 {
+			if err := p.Flush(context.Background()); err != nil {
+				t.Error(err)
+			}
+			if n := p.Stats().Records; n != uint64(i+1) {
+				t.Errorf("after a flush %d of %d records have results", n, i+1)
+			}
 		}
 	}
 	if err := p.Close(context.Background()); err != nil {

@@ -2,11 +2,13 @@ package client
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
 	levadav1 "github.com/levada-stream/levada/api/levada/v1"
+	"github.com/levada-stream/levada/internal/hashkey"
 	"github.com/levada-stream/levada/wal/record"
 )
 
@@ -21,13 +23,23 @@ type lane struct {
 	log   hclog.Logger
 	wake  chan struct{} // capacity 1: a signal that there may be more to send
 
-	mu       sync.Mutex
-	open     *batch   // being filled, nil if there is none; it has at least one record
-	queue    []*batch // full ones, oldest first
-	newest   *batch   // the batch that got the latest record, for Flush
-	urgent   bool     // the open batch leaves without lingering
-	retired  *Error   // why no more records are taken, nil while they are
-	sizeHint int      // bytes to reserve for the next batch
+	keys      hashkey.Range // that its shard owns, by the map that it was opened by; immutable once the lane is known to others
+	streamID  uint64        // of the map that it was opened by, or of a newer stream of the same name; guarded by p.mu
+	ancestors []uint32      // shards that this one came from; guarded by p.mu
+
+	// A lane whose shard took over from others waits until what is not stored of their lanes has been handed down to it.
+	gated  atomic.Bool
+	doomed atomic.Bool    // others wait for it: its shard is closed, and it is to end when it has nothing to do
+	heirs  []*lane        // those that wait for it; guarded by p.mu
+	before map[*lane]bool // those it waits for; guarded by p.mu
+
+	mu        sync.Mutex
+	inherited []*batch // handed down from closed shards, oldest first: they go before all others
+	open      *batch   // being filled, nil if there is none; it has at least one record
+	queue     []*batch // full ones, oldest first
+	urgent    bool     // the open batch leaves without lingering
+	retired   *Error   // why no more records are taken, nil while they are
+	sizeHint  int      // bytes to reserve for the next batch
 
 	// Owned by run.
 	win      window
@@ -79,6 +91,9 @@ func (l *lane) add(rec record.Record, cost int64, done func(Result)) (*batch, in
 	if err := b.builder.Add(rec); err != nil {
 		return nil, 0, asError(err) // put validated the record: only a limit of this package can be wrong
 	}
+	if b.turn == 0 {
+		b.turn = l.p.flights.begin()
+	}
 	i := b.count
 	b.count++
 	if b.builder.Len() >= smallBytes && b.builder.Len()-rec.Size() < smallBytes {
@@ -91,7 +106,6 @@ func (l *lane) add(rec record.Record, cost int64, done func(Result)) (*batch, in
 		}
 		b.callbacks = append(b.callbacks, done)
 	}
-	l.newest = b
 	if l.open == nil {
 		l.open = b
 		l.signal()
@@ -116,15 +130,29 @@ func (l *lane) signal() {
 	}
 }
 
-// flush makes the open batch leave and returns the newest batch.
-func (l *lane) flush() *batch {
+// flush makes the open batch leave.
+func (l *lane) flush() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.open != nil {
 		l.urgent = true
 		l.signal()
 	}
-	return l.newest
+}
+
+// renew lets the time of what was never sent begin now: before, it could not be.
+func (l *lane) renew(now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, b := range l.inherited {
+		b.born = now
+	}
+	for _, b := range l.queue {
+		b.born = now
+	}
+	if l.open != nil {
+		l.open.born = now
+	}
 }
 
 // take returns the next batch to send. When the open batch is to linger, it
@@ -132,11 +160,13 @@ func (l *lane) flush() *batch {
 func (l *lane) take(now time.Time, inFlight int) (*batch, time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.queue) > 0 {
-		b := l.queue[0]
-		l.queue[0] = nil
-		l.queue = l.queue[1:]
-		return b, 0
+	for _, q := range []*[]*batch{&l.inherited, &l.queue} {
+		if len(*q) > 0 {
+			b := (*q)[0]
+			(*q)[0] = nil
+			*q = (*q)[1:]
+			return b, 0
+		}
 	}
 	b := l.open
 	if b == nil {
@@ -159,18 +189,26 @@ func (l *lane) take(now time.Time, inFlight int) (*batch, time.Duration) {
 func (l *lane) hasWork() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.open != nil || len(l.queue) > 0
+	return l.open != nil || len(l.queue) > 0 || len(l.inherited) > 0
 }
 
 // overdueQueue takes out the batches that were never sent and whose time is up.
 func (l *lane) overdueQueue(now time.Time) []*batch {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	var late []*batch
+	for len(l.inherited) > 0 && now.Sub(l.inherited[0].born) >= l.p.opts.RetryFor {
+		late = append(late, l.inherited[0])
+		l.inherited = l.inherited[1:]
+	}
+	if len(l.inherited) > 0 {
+		return late
+	}
 	n := 0
 	for n < len(l.queue) && now.Sub(l.queue[n].born) >= l.p.opts.RetryFor {
 		n++
 	}
-	late := append([]*batch(nil), l.queue[:n]...)
+	late = append(late, l.queue[:n]...)
 	l.queue = l.queue[n:]
 	if len(l.queue) == 0 && l.open != nil && now.Sub(l.open.born) >= l.p.opts.RetryFor {
 		late = append(late, l.open)
@@ -186,11 +224,11 @@ func (l *lane) retire(err *Error) []*batch {
 	if l.retired == nil {
 		l.retired = err
 	}
-	rest := l.queue
+	rest := append(l.inherited, l.queue...)
 	if l.open != nil {
 		rest = append(rest, l.open)
 	}
-	l.queue, l.open = nil, nil
+	l.inherited, l.queue, l.open = nil, nil, nil
 	return rest
 }
 
@@ -198,7 +236,7 @@ func (l *lane) retire(err *Error) []*batch {
 func (l *lane) fail(b *batch, err *Error) {
 	l.p.stats.records.Add(uint64(b.count))
 	l.p.stats.failed.Add(uint64(b.count))
-	b.settle(nil, err, l.p.budget)
+	b.settle(nil, err, l.p)
 }
 
 func (l *lane) failAll(failed []failure) {
@@ -218,7 +256,7 @@ func (l *lane) succeed(b *batch, r *levadav1.AppendResponse) {
 			s.duplicates.Add(uint64(g.GetCount()))
 		}
 	}
-	b.settle(r.GetRanges(), nil, l.p.budget)
+	b.settle(r.GetRanges(), nil, l.p)
 }
 
 // abandon settles everything left when the lane ends or its shard does: err is
@@ -241,7 +279,24 @@ func (l *lane) abandon(err *Error) {
 func (l *lane) forget() {
 	l.p.mu.Lock()
 	defer l.p.mu.Unlock()
+	l.forgetLocked()
+}
+
+// forgetLocked is forget for who holds p.mu. Those that waited for the lane go on.
+func (l *lane) forgetLocked() {
 	if l.p.lanes[l.shard] == l {
 		delete(l.p.lanes, l.shard)
 	}
+	l.freeHeirsLocked()
+}
+
+func (l *lane) freeHeirsLocked() {
+	for _, heir := range l.heirs {
+		if delete(heir.before, l); len(heir.before) == 0 {
+			heir.gated.Store(false)
+			heir.signal()
+		}
+	}
+	l.heirs = nil
+	l.doomed.Store(false)
 }

@@ -28,12 +28,25 @@ const (
 // run is the lane's goroutine: it returns when ctx ends or the shard does.
 func (l *lane) run(ctx context.Context) {
 	end := closedError("producer")
+	waited := false
 	for ctx.Err() == nil {
+		if l.gated.Load() { // nothing here fails before what comes first
+			waited = true
+			select {
+			case <-l.wake:
+			case <-ctx.Done():
+			}
+			continue
+		}
+		if waited {
+			waited = false
+			l.renew(time.Now())
+		}
 		if err := l.expire(time.Now()); err != nil {
 			end = newError(Internal, "a batch could not be numbered anew: %w", err)
 			break
 		}
-		if l.win.empty() && !l.hasWork() {
+		if l.win.empty() && !l.hasWork() && !l.doomed.Load() {
 			select {
 			case <-l.wake:
 			case <-ctx.Done():
@@ -46,6 +59,11 @@ func (l *lane) run(ctx context.Context) {
 		if err := l.attempt(ctx); err != nil {
 			end = err
 			break
+		}
+	}
+	if IsShardClosed(end) && l.p.opts.Shard == nil {
+		if end = l.handDown(ctx); end == nil {
+			return
 		}
 	}
 	l.abandon(end)
@@ -136,6 +154,7 @@ func (l *lane) locate(ctx context.Context) (*shardInfo, *Error) {
 	switch {
 	case err == nil:
 		l.known, l.missing, l.win.dedup = m, time.Time{}, m.dedupWindow
+		l.adopt(m.streamID)
 	case IsNotFound(err):
 		if l.missing.IsZero() {
 			l.missing = time.Now()
@@ -152,12 +171,28 @@ func (l *lane) locate(ctx context.Context) (*shardInfo, *Error) {
 	}
 	sh := l.known.byNumber[l.shard]
 	switch {
+	case (sh == nil || sh.closed) && !l.win.uncertain():
+		// What is on the way is certain not to be stored. Otherwise the shard, closed as it is, still tells what it has.
+		closed := &Error{Kind: ShardClosed, Message: fmt.Sprintf("shard %d of stream %s is closed", l.shard, l.p.stream)}
+		if sh != nil {
+			closed.Successors = sh.children
+		}
+		return nil, closed
 	case sh == nil:
 		return nil, newError(NotFound, "stream %s has no shard %d any more", l.p.stream, l.shard)
-	case sh.closed:
-		return nil, &Error{Kind: ShardClosed, Message: fmt.Sprintf("shard %d of stream %s is closed", l.shard, l.p.stream), Successors: sh.children}
 	}
 	return sh, nil
+}
+
+// adopt makes the lane one of that stream. If it was another's, that was deleted and created again: then nobody takes over
+// from anybody.
+func (l *lane) adopt(streamID uint64) {
+	l.p.mu.Lock()
+	defer l.p.mu.Unlock()
+	if l.streamID != streamID {
+		l.streamID, l.ancestors = streamID, nil
+		l.freeHeirsLocked()
+	}
 }
 
 // pump sends and settles until the call ends. inBand says that the error is
@@ -167,6 +202,9 @@ func (l *lane) pump(c *appendCall) (err *Error, inBand bool, fatal error) {
 	timer := time.NewTimer(idleFor)
 	defer timer.Stop()
 	for {
+		if l.doomed.Load() && l.win.empty() && !l.hasWork() {
+			return nil, false, nil
+		}
 		linger, more, fatal := l.fill(c)
 		switch {
 		case fatal != nil:
@@ -286,8 +324,7 @@ func (l *lane) conclude(err *Error, inBand bool, address string) *Error {
 		l.trouble = err
 		return l.settleLost(l.win.stale(err))
 	case err.Kind == ShardClosed:
-		// Where successors are to take over the unacknowledged batches, this is the
-		// place: what is certain not to be written can be routed to them.
+		// The first batch is not stored and will not be, and so are those after it in the session: handDown takes them on.
 		l.win.answered()
 		l.p.c.maps.outdate(l.p.stream, time.Now())
 		return err

@@ -13,10 +13,14 @@ import (
 )
 
 const (
+	// shardOpenState is the state text of a shard that owns its keys.
+	shardOpenState     = "open"
 	defaultRecordBytes = 1 << 20
 	defaultDedupWindow = 15 * time.Minute
 	// shardClosedState is the state text of a shard that takes no more records.
 	shardClosedState = "closed"
+	// shardPendingState is the state text of a shard that is to take over from its parents.
+	shardPendingState = "pending"
 )
 
 // partitionMap is what a stream's shards were at one moment. It is immutable.
@@ -27,7 +31,8 @@ type partitionMap struct {
 	fetched        time.Time // when the cluster was asked
 	maxRecordBytes uint64    // key included
 	dedupWindow    time.Duration
-	open           []*shardInfo // by start of range; they tile the key space
+	open           []*shardInfo          // by start of range; they tile the key space
+	salted         map[hashkey.Key]uint8 // parts over which the records of a key are spread; nil if there are none
 	byNumber       map[uint32]*shardInfo
 }
 
@@ -36,6 +41,7 @@ type shardInfo struct {
 	number     uint32
 	keys       hashkey.Range
 	closed     bool
+	pending    bool   // it is to take over from its parents
 	leaderAddr string // "" if there is no leader
 	replicas   []string
 	parents    []uint32
@@ -54,13 +60,23 @@ func newPartitionMap(s *levadav1.Stream, shards []*levadav1.Shard, version uint6
 	if v := s.GetSettings().GetDedupWindowMs(); v > 0 {
 		m.dedupWindow = time.Duration(v) * time.Millisecond
 	}
+	for _, k := range s.GetSaltedKeys() {
+		key, err := hashkey.Parse(k.GetHashKey())
+		if err != nil {
+			return nil, newError(Internal, "map of stream %s: salted key %q: %w", m.stream, k.GetHashKey(), err)
+		}
+		if m.salted == nil {
+			m.salted = map[hashkey.Key]uint8{}
+		}
+		m.salted[key] = uint8(min(k.GetParts(), saltPartsMax))
+	}
 	for _, sh := range shards {
 		info, err := newShardInfo(sh)
 		if err != nil {
 			return nil, newError(Internal, "map of stream %s: shard %d: %w", m.stream, sh.GetNumber(), err)
 		}
 		m.byNumber[info.number] = info
-		if !info.closed {
+		if sh.GetState() == shardOpenState {
 			m.open = append(m.open, info)
 		}
 	}
@@ -78,7 +94,7 @@ func newShardInfo(sh *levadav1.Shard) (*shardInfo, error) {
 		return nil, err
 	}
 	info := &shardInfo{
-		number: sh.GetNumber(), keys: hashkey.Range{Start: start, End: end}, closed: sh.GetState() == shardClosedState,
+		number: sh.GetNumber(), keys: hashkey.Range{Start: start, End: end}, closed: sh.GetState() == shardClosedState, pending: sh.GetState() == shardPendingState,
 		leaderAddr: sh.GetLeaderAddress(), parents: sh.GetParents(), children: sh.GetChildren(),
 	}
 	for _, r := range sh.GetReplicas() {
@@ -96,6 +112,36 @@ func (m *partitionMap) lookup(k hashkey.Key) *shardInfo {
 		return nil
 	}
 	return m.open[i]
+}
+
+// tiles reports whether the open shards own each key once.
+func (m *partitionMap) tiles() bool {
+	var next hashkey.Key
+	for i, sh := range m.open {
+		if sh.keys.Start != next || (sh.keys.End == hashkey.Max) != (i == len(m.open)-1) {
+			return false
+		}
+		next = sh.keys.End.Next()
+	}
+	return len(m.open) > 0
+}
+
+// ancestors returns the shards that a shard came from, as far back as the map knows.
+func (m *partitionMap) ancestors(shard uint32) []uint32 {
+	var all []uint32
+	for at := []uint32{shard}; len(at) > 0; at = at[1:] {
+		sh := m.byNumber[at[0]]
+		if sh == nil {
+			continue
+		}
+		for _, p := range sh.parents {
+			if !slices.Contains(all, p) {
+				all = append(all, p)
+				at = append(at, p)
+			}
+		}
+	}
+	return all
 }
 
 // numbers returns all shard numbers, ascending.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -118,6 +119,9 @@ type Producer struct {
 	start   func(*lane)        // starts one
 	running sync.WaitGroup     // the lanes' goroutines
 
+	flights flights       // of batches
+	salt    atomic.Uint64 // of the next record of a salted key
+
 	mu     sync.RWMutex
 	lanes  map[uint32]*lane
 	closed bool
@@ -185,6 +189,7 @@ func (p *Producer) put(ctx context.Context, r Record, done func(Result)) (*batch
 	if err := p.checkSize(ctx, m, rec); err != nil {
 		return nil, 0, err
 	}
+	rec = p.salted(m, rec)
 	cost, err := p.budget.acquire(ctx, int64(rec.Size())+recordOverhead)
 	if err != nil {
 		return nil, 0, err
@@ -228,14 +233,13 @@ func (p *Producer) place(ctx context.Context, m *partitionMap, rec record.Record
 		sh, err := p.shardFor(m, rec)
 		if err == nil {
 			var l *lane
-			if l, err = p.lane(sh.number); err != nil {
-				return nil, 0, err
+			if l, err = p.lane(m, sh); err == nil {
+				b, i, addErr := l.add(rec, cost, done)
+				if addErr == nil {
+					return b, i, nil
+				}
+				err = addErr
 			}
-			b, i, addErr := l.add(rec, cost, done)
-			if addErr == nil {
-				return b, i, nil
-			}
-			err = addErr
 		}
 		last = err
 		if !IsNotFound(err) && !IsShardClosed(err) && !IsUnavailable(err) {
@@ -265,7 +269,8 @@ func (p *Producer) shardFor(m *partitionMap, rec record.Record) (*shardInfo, err
 	return nil, newError(Unavailable, "the map of stream %s has no shard for the record's hash key now", p.stream)
 }
 
-func (p *Producer) lane(shard uint32) (*lane, error) {
+func (p *Producer) lane(m *partitionMap, sh *shardInfo) (*lane, error) {
+	shard := sh.number
 	p.mu.RLock()
 	l, closed := p.lanes[shard], p.closed
 	p.mu.RUnlock()
@@ -281,31 +286,34 @@ func (p *Producer) lane(shard uint32) (*lane, error) {
 		return nil, closedError("producer")
 	}
 	if l = p.lanes[shard]; l == nil {
-		l = newLane(p, shard)
-		p.lanes[shard] = l
-		p.start(l)
+		// The map may be older than that of another record, which went to a shard that took over from this one:
+		// what is put now has to come after it.
+		for _, other := range p.lanes {
+			if other.streamID == m.streamID && slices.Contains(other.ancestors, shard) {
+				return nil, &Error{Kind: ShardClosed, Message: fmt.Sprintf("shard %d of stream %s is closed", shard, p.stream)}
+			}
+		}
+		l = p.openLocked(m, sh)
 	}
 	return l, nil
 }
 
 // Flush sends what waits and returns when every record put before has its result, or ctx ends.
 func (p *Producer) Flush(ctx context.Context) error {
+	turn := p.flights.next()
 	p.mu.RLock()
-	last := make([]*batch, 0, len(p.lanes))
 	for _, l := range p.lanes {
-		if b := l.flush(); b != nil {
-			last = append(last, b)
-		}
+		l.flush()
 	}
 	p.mu.RUnlock()
-	for _, b := range last { // a lane settles its batches in order
-		select {
-		case <-b.done:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return nil
+	return p.flights.await(ctx, turn)
+}
+
+// settled gives back what a batch held whose records all have their results.
+func (p *Producer) settled(b *batch) {
+	p.budget.release(b.cost)
+	close(b.done)
+	p.flights.end(b.turn)
 }
 
 // Close takes no more records, flushes until ctx ends, fails the rest, and

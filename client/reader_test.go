@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,7 +14,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/levada-stream/levada/internal/fault"
-	"github.com/levada-stream/levada/internal/hashkey"
 	"github.com/levada-stream/levada/wal/record"
 )
 
@@ -230,9 +231,9 @@ func TestReadStream(t *testing.T) {
 		}
 		// Shard 4 was split: its children come after it.
 		s.shards[4].closed, s.shards[4].children = true, []uint32{5, 6}
-		for n := uint32(5); n <= 6; n++ {
-			child := newFakeShard(n, hashkey.Range{Start: hashkey.Max, End: hashkey.Max}, 0)
-			child.parents = []uint32{4}
+		for i, keys := range s.shards[4].keys.SplitEven(2) {
+			child := newFakeShard(uint32(5+i), keys, 0)
+			child.parents, child.open = []uint32{4}, true
 			s.shards = append(s.shards, child)
 			f.fill(child, 3)
 		}
@@ -271,6 +272,120 @@ func TestReadStream(t *testing.T) {
 		live.Close()
 		if _, err := live.Next(t.Context()); !errors.Is(err, ErrClosed) {
 			t.Errorf("after close: %v", err)
+		}
+	})
+}
+
+// splitShard closes a shard and opens two others in its place, with records of their own.
+func (f *fakeCluster) splitShard(s *fakeStream, number, records int) {
+	f.reshard(s, s.shards[number:number+1], s.shards[number].keys.SplitEven(2), func() {})
+	for _, sh := range s.shards[len(s.shards)-2:] {
+		f.fill(sh, records)
+	}
+}
+
+// TestReadStreamFromLaterThanAReshard: what was closed before is not read, whatever splits while the reader follows.
+func TestReadStreamFromLaterThanAReshard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t, 3)
+		defer f.close()
+		s := f.create("s", 1)
+		f.fill(s.shards[0], 5)
+		f.splitShard(s, 0, 7) // 1 and 2
+		c := f.client()
+		defer c.Close()
+		f.mu.Lock()
+		since := time.UnixMilli(f.clock + 1)
+		f.mu.Unlock()
+		latest := c.ReadStream(t.Context(), "s", ReadOptions{From: Latest(), Follow: true})
+		defer latest.Close()
+		synctest.Wait()
+		f.splitShard(s, 1, 3) // 3 and 4
+		f.splitShard(s, 3, 2) // 5 and 6
+		for name, r := range map[string]*StreamReader{
+			"latest": latest, "at a time": c.ReadStream(t.Context(), "s", ReadOptions{From: AtTime(since), Follow: true}),
+		} {
+			var got []string
+			for {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				rec, err := r.Next(ctx)
+				cancel()
+				if err != nil {
+					break
+				}
+				got = append(got, string(rec.Data))
+			}
+			slices.Sort(got)
+			if want := []string{"3/0", "3/1", "3/2", "4/0", "4/1", "4/2", "5/0", "5/1", "6/0", "6/1"}; !slices.Equal(got, want) {
+				t.Errorf("from %s: %v, want %v", name, got, want)
+			}
+			r.Close()
+		}
+	})
+}
+
+// TestReadToTheTailDuringAReshard: a read that ends at the tails takes nothing of a child whose parent it did not read to the end.
+func TestReadToTheTailDuringAReshard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t, 1)
+		defer f.close()
+		s := f.create("s", 2)
+		f.fill(s.shards[0], 5)
+		f.fill(s.shards[1], 200)
+		held := make(chan struct{})
+		f.reads = func(_ *fakeNode, sh *fakeShard, sent int) error {
+			if sh.number == 1 && sent == 3 {
+				f.mu.Unlock()
+				<-held // shard 0 has been read to its tail meanwhile
+				f.mu.Lock()
+			}
+			return nil
+		}
+		c := f.client()
+		defer c.Close()
+		r := c.ReadStream(t.Context(), "s", ReadOptions{})
+		defer r.Close()
+		done := make(chan []string)
+		go func() {
+			got, end := drain(t, r.Next)
+			if !errors.Is(end, io.EOF) {
+				t.Errorf("the end: %v", end)
+			}
+			done <- got
+		}()
+		synctest.Wait()
+		f.fill(s.shards[0], 5)
+		f.splitShard(s, 0, 10)
+		close(held)
+		if got := <-done; len(got) != 205 {
+			t.Errorf("%d records", len(got))
+		}
+	})
+}
+
+// TestReadOfAShardThatExpires: it is reported as a gap, and what came after it is read.
+func TestReadOfAShardThatExpires(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t, 1)
+		defer f.close()
+		s := f.create("s", 1)
+		f.fill(s.shards[0], 100)
+		f.splitShard(s, 0, 3)
+		f.reads = func(_ *fakeNode, sh *fakeShard, sent int) error {
+			if sh.number == 0 && sent == 2 { // some have been read
+				s.shards = s.shards[1:]
+				return fault.New(fault.NotFound, "shard 0 is gone")
+			}
+			return nil
+		}
+		c := f.client()
+		defer c.Close()
+		r := c.ReadStream(t.Context(), "s", ReadOptions{})
+		defer r.Close()
+		got, end := drain(t, r.Next)
+		gaps := slices.IndexFunc(got, func(s string) bool { return strings.HasPrefix(s, "gap ") })
+		if !errors.Is(end, io.EOF) || gaps < 1 || len(got) != gaps+1+6 || !strings.HasSuffix(got[gaps], "-100") {
+			t.Errorf("read %v, end %v", got, end)
 		}
 	})
 }

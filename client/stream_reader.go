@@ -43,6 +43,7 @@ type shardEnd struct {
 	shard    uint32
 	children []uint32
 	err      error
+	missing  *Gap // what was not read of a shard that is gone, as far as is known
 }
 
 // ReadStream starts to read a stream. It ends with ctx, Close, the first
@@ -125,63 +126,129 @@ func (r *StreamReader) advance(ctx context.Context) error {
 	}
 }
 
-// conduct starts the shards whose parents are done and returns how it all ended.
+// conducting is which shards a StreamReader has begun and ended.
+type conducting struct {
+	r       *StreamReader
+	ends    chan shardEnd
+	begun   map[uint32]bool
+	over    map[uint32]bool // read to the end of the shard, or not to be read: its children may begin
+	running int
+}
+
+// conduct starts the shards whose parents are over and returns how it all ended.
 func (r *StreamReader) conduct(ctx context.Context) error {
 	m, err := r.c.maps.newer(ctx, r.stream, time.Now().Add(-time.Second))
 	if err != nil {
 		return err
 	}
-	ends := make(chan shardEnd)
-	started, done := map[uint32]bool{}, map[uint32]bool{}
-	begin := func(m *partitionMap, first bool) {
-		for _, n := range m.numbers() {
-			sh := m.byNumber[n]
-			waits := func(p uint32) bool {
-				return m.byNumber[p] != nil && !done[p] && (!first || started[p] || r.opts.From.kind != latest)
+	c := &conducting{r: r, ends: make(chan shardEnd), begun: map[uint32]bool{}, over: map[uint32]bool{}}
+	if r.opts.From.kind == latest {
+		for n, sh := range m.byNumber { // what is closed is older than that
+			if _, named := r.opts.PerShard[n]; sh.closed && !named {
+				c.begun[n], c.over[n] = true, true
 			}
-			if started[n] || (first && r.opts.From.kind == latest && sh.closed) || slices.ContainsFunc(sh.parents, waits) {
-				continue
-			}
-			started[n] = true
-			o := r.opts
-			if at, ok := o.PerShard[n]; ok {
-				o.From = at
-			} else if !first {
-				o.From = TrimHorizon() // a child is read from its beginning
-			}
-			if o.MaxBytes <= 0 {
-				o.MaxBytes = max(64<<10, min(readBytes, readStreamBytes/(4*len(m.byNumber))))
-			}
-			r.shards.Add(1)
-			go func() {
-				defer r.shards.Done()
-				end := r.readShard(ctx, n, o)
-				select {
-				case ends <- end:
-				case <-ctx.Done():
-				}
-			}()
 		}
 	}
-	begin(m, true)
-	for len(done) < len(started) {
+	c.begin(ctx, m, true)
+	for c.running > 0 {
 		select {
-		case end := <-ends:
-			if !errors.Is(end.err, io.EOF) {
-				return end.err
+		case end := <-c.ends:
+			c.running--
+			if m, err = c.ended(ctx, m, end); err != nil {
+				return err
 			}
-			done[end.shard] = true
-			if len(end.children) > 0 {
-				if m, err = r.c.maps.newer(ctx, r.stream, time.Now()); err != nil {
-					return err
-				}
-			}
-			begin(m, false)
+			c.begin(ctx, m, false)
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
 	return io.EOF
+}
+
+// begin starts to read the shards whose parents are over. first says that these are those of the reader's start.
+func (c *conducting) begin(ctx context.Context, m *partitionMap, first bool) {
+	for _, n := range m.numbers() {
+		sh := m.byNumber[n]
+		waits := slices.ContainsFunc(sh.parents, func(p uint32) bool { return m.byNumber[p] != nil && !c.over[p] })
+		orphan := !slices.ContainsFunc(sh.parents, func(p uint32) bool { return m.byNumber[p] != nil })
+		if c.begun[n] || waits || sh.pending && orphan {
+			continue
+		}
+		c.begun[n] = true
+		c.running++
+		o := c.r.options(m, n, first)
+		c.r.shards.Add(1)
+		go func() {
+			defer c.r.shards.Done()
+			end := c.r.readShard(ctx, n, o)
+			select {
+			case c.ends <- end:
+			case <-ctx.Done():
+			}
+		}()
+	}
+}
+
+// options returns how to read a shard. One that comes after others is read from its beginning, unless a time says
+// more: all its records are later than theirs.
+func (r *StreamReader) options(m *partitionMap, shard uint32, first bool) ReadOptions {
+	o := r.opts
+	if at, ok := o.PerShard[shard]; ok {
+		o.From = at
+	} else if !first && o.From.kind != atTime {
+		o.From = TrimHorizon()
+	}
+	if o.MaxBytes <= 0 {
+		o.MaxBytes = max(64<<10, min(readBytes, readStreamBytes/(4*len(m.byNumber))))
+	}
+	return o
+}
+
+// ended notes the end of a shard and returns a map that has its children. The error is what ends the reader.
+func (c *conducting) ended(ctx context.Context, m *partitionMap, end shardEnd) (*partitionMap, error) {
+	switch {
+	case IsNotFound(end.err):
+		newer, err := c.r.c.maps.newer(ctx, c.r.stream, time.Now())
+		if err != nil || newer.streamID != m.streamID || newer.byNumber[end.shard] != nil {
+			return nil, end.err
+		}
+		// Its records expired before they were read, and so did the shard.
+		c.over[end.shard] = true
+		if end.missing != nil {
+			select {
+			case c.r.items <- streamItem{shard: end.shard, gap: end.missing}:
+			case <-ctx.Done():
+			}
+		}
+		return newer, nil
+	case !errors.Is(end.err, io.EOF):
+		return nil, end.err
+	case len(end.children) == 0:
+		return m, nil // the tail of an open shard: what comes after it is not part of this read
+	}
+	c.over[end.shard] = true
+	return c.r.mapWith(ctx, end.children)
+}
+
+// childrenWait is how long to look for the children of a shard that ended. A node that lags may not know them yet; after that they
+// have expired as well, and the map has those that came after them.
+const childrenWait = 5 * time.Second
+
+// mapWith returns a map that has the shards given, as far as they still exist.
+func (r *StreamReader) mapWith(ctx context.Context, shards []uint32) (*partitionMap, error) {
+	for start := time.Now(); ; {
+		m, err := r.c.maps.newer(ctx, r.stream, time.Now())
+		if err != nil {
+			return nil, err
+		}
+		missing := slices.ContainsFunc(shards, func(n uint32) bool { return m.byNumber[n] == nil })
+		if !missing || time.Since(start) > childrenWait {
+			return m, nil
+		}
+		if !sleep(ctx, mapPauseMax) {
+			return nil, context.Cause(ctx)
+		}
+	}
 }
 
 // readShard hands a shard's records over until it ends.
@@ -192,7 +259,11 @@ func (r *StreamReader) readShard(ctx context.Context, shard uint32, o ReadOption
 		records, err := sr.NextBatch(ctx)
 		gap := (*Gap)(nil)
 		if err != nil && !errors.As(err, &gap) {
-			return shardEnd{shard: shard, children: sr.Children(), err: err}
+			end := shardEnd{shard: shard, children: sr.Children(), err: err}
+			if behind := sr.Lag().RecordsBehind; behind > 0 {
+				end.missing = &Gap{Shard: shard, From: sr.tail - behind, To: sr.tail}
+			}
+			return end
 		}
 		it := streamItem{shard: shard, records: records, lag: sr.Lag(), gap: gap}
 		select {

@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	levadav1 "github.com/levada-stream/levada/api/levada/v1"
 	"github.com/levada-stream/levada/internal/fault"
+	"github.com/levada-stream/levada/internal/hashkey"
 	"github.com/levada-stream/levada/wal/record"
 )
 
@@ -35,6 +38,15 @@ func (p *Producer) mustPut(t *testing.T, key string) *Pending {
 		t.Fatal(err)
 	}
 	return q
+}
+
+// keyFor returns a key that hashes into a range.
+func keyFor(r hashkey.Range) string {
+	for i := 0; ; i++ {
+		if key := fmt.Sprint("key", i); r.Contains(hashkey.FromPartitionKey([]byte(key))) {
+			return key
+		}
+	}
 }
 
 func producer(t *testing.T, c *Client, o ProducerOptions) *Producer {
@@ -294,22 +306,233 @@ func TestStreamDeletedUnderAProducer(t *testing.T) {
 func TestShardClosed(t *testing.T) {
 	inFake(t, 1, func(t *testing.T, f *fakeCluster, sh *fakeShard, c *Client) {
 		p := producer(t, c, ProducerOptions{})
+		number := uint32(0)
+		pinned := producer(t, c, ProducerOptions{Shard: &number})
 		p.mustPut(t, "a").Result()
-		f.mu.Lock()
-		sh.closed, sh.children = true, []uint32{1}
-		child := newFakeShard(1, sh.keys, 0)
-		f.streams["s"].shards = append(f.streams["s"].shards, child)
-		f.version++
-		f.mu.Unlock()
-		r := p.mustPut(t, "b").Result()
-		e := (*Error)(nil)
-		if !IsShardClosed(r.Err) || MaybeWritten(r.Err) || !errors.As(r.Err, &e) || len(e.Successors) != 1 {
+		pinned.mustPut(t, "a").Result()
+		f.reshard(f.streams["s"], []*fakeShard{sh}, sh.keys.SplitEven(1), func() {})
+		if r := p.mustPut(t, "b").Result(); r.Err != nil || r.Shard != 1 {
 			t.Errorf("%+v", r)
 		}
-		if r = p.mustPut(t, "c").Result(); r.Err != nil || r.Shard != 1 {
-			t.Errorf("%+v", r)
+		// Who chose the shard has to choose another.
+		_, err := pinned.Put(t.Context(), Record{PartitionKey: "b"})
+		e := (*Error)(nil)
+		if !IsShardClosed(err) || MaybeWritten(err) || !errors.As(err, &e) || len(e.Successors) != 1 {
+			t.Errorf("%v", err)
 		}
 	})
+}
+
+// TestWhatAClosedShardHasIsNotStoredTwice: the acknowledgement is lost, then the shard is closed: it still tells what it has.
+func TestWhatAClosedShardHasIsNotStoredTwice(t *testing.T) {
+	inFake(t, 1, func(t *testing.T, f *fakeCluster, sh *fakeShard, c *Client) {
+		p := producer(t, c, ProducerOptions{InFlightPerShard: 4, BatchRecords: 1})
+		p.mustPut(t, "a").Result()
+		f.mu.Lock()
+		f.plan = func(*fakeCluster, *fakeNode, *fakeShard, record.Batch) fate { return fate{apply: true, die: true} }
+		f.mu.Unlock()
+		lost := p.mustPut(t, "b")
+		synctest.Wait()
+		f.mu.Lock()
+		f.plan = nil
+		f.mu.Unlock()
+		f.reshard(f.streams["s"], []*fakeShard{sh}, sh.keys.SplitEven(2), func() {})
+		next := p.mustPut(t, "b")
+		if r := lost.Result(); r.Err != nil || r.Shard != 0 || !r.Duplicate {
+			t.Errorf("the record whose acknowledgement was lost: %+v", r)
+		}
+		if r := next.Result(); r.Err != nil || r.Shard == 0 {
+			t.Errorf("the one after it: %+v", r)
+		}
+		if len(sh.blocks) != 2 {
+			t.Errorf("the closed shard has %d blocks", len(sh.blocks))
+		}
+	})
+}
+
+// TestFlushAcrossAReshard: what went to other shards is flushed when its result is there.
+func TestFlushAcrossAReshard(t *testing.T) {
+	inFake(t, 2, func(t *testing.T, f *fakeCluster, sh *fakeShard, c *Client) {
+		p := producer(t, c, ProducerOptions{})
+		f.mu.Lock()
+		f.plan = func(*fakeCluster, *fakeNode, *fakeShard, record.Batch) fate {
+			return fate{apply: true, delay: time.Second}
+		}
+		f.mu.Unlock()
+		var pending []*Pending
+		for i := range 50 {
+			pending = append(pending, p.mustPut(t, fmt.Sprint("k", i)))
+		}
+		go f.reshard(f.streams["s"], []*fakeShard{sh}, sh.keys.SplitEven(3), func() { time.Sleep(10 * time.Millisecond) })
+		time.Sleep(5 * time.Millisecond)
+		for i := range 50 {
+			pending = append(pending, p.mustPut(t, fmt.Sprint("k", i)))
+		}
+		if err := p.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for i, q := range pending {
+			select {
+			case <-q.Done():
+				if r := q.Result(); r.Err != nil {
+					t.Errorf("record %d: %v", i, r.Err)
+				}
+			default:
+				t.Errorf("record %d has no result after the flush", i)
+			}
+		}
+		if s := p.Stats(); s.Records != 100 || s.BytesInFlight != 0 || s.Failed != 0 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// TestFlushWaitsForAllOfAClosedShard: the newest batch may have its results before older ones, which went elsewhere.
+func TestFlushWaitsForAllOfAClosedShard(t *testing.T) {
+	inFake(t, 1, func(t *testing.T, f *fakeCluster, sh *fakeShard, c *Client) {
+		p := producer(t, c, ProducerOptions{BatchRecords: 2})
+		halves := sh.keys.SplitEven(2)
+		low, high := keyFor(halves[0]), keyFor(halves[1])
+		f.mu.Lock()
+		f.plan = func(_ *fakeCluster, _ *fakeNode, sh *fakeShard, _ record.Batch) fate {
+			return fate{apply: true, delay: time.Duration(sh.number) * 10 * time.Second} // shard 2 is slow
+		}
+		sh.sealed = true // before anything is stored
+		f.mu.Unlock()
+		var pending []*Pending
+		for _, key := range []string{low, high, low} {
+			pending = append(pending, p.mustPut(t, key))
+		}
+		go f.reshard(f.streams["s"], []*fakeShard{sh}, halves, func() { time.Sleep(10 * time.Millisecond) })
+		time.Sleep(time.Millisecond)
+		if err := p.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for i, q := range pending {
+			select {
+			case <-q.Done():
+			default:
+				t.Errorf("record %d has no result after the flush", i)
+			}
+		}
+	})
+}
+
+// TestStreamMadeAnewAfterAReshard: the lineage of the one that was deleted holds nobody up.
+func TestStreamMadeAnewAfterAReshard(t *testing.T) {
+	inFake(t, 1, func(t *testing.T, f *fakeCluster, sh *fakeShard, c *Client) {
+		p := producer(t, c, ProducerOptions{RetryFor: 20 * time.Second})
+		p.mustPut(t, "a").Result()
+		f.reshard(f.streams["s"], []*fakeShard{sh}, sh.keys.SplitEven(2), func() {})
+		for i := range 20 {
+			if r := p.mustPut(t, fmt.Sprint("k", i)).Result(); r.Err != nil {
+				t.Fatal(r.Err)
+			}
+		}
+		f.mu.Lock()
+		delete(f.streams, "s")
+		f.mu.Unlock()
+		f.create("s", 1) // with a shard 0, which was an ancestor
+		time.Sleep(time.Minute)
+		deadline := time.Now().Add(time.Minute)
+		for i := 0; ; i++ {
+			q, err := p.Put(t.Context(), Record{PartitionKey: fmt.Sprint("k", i)})
+			if err == nil {
+				if r := q.Result(); r.Err == nil && r.Shard == 0 {
+					return
+				}
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("a minute after the stream was made anew: %v", err)
+			}
+			time.Sleep(time.Second)
+		}
+	})
+}
+
+// TestBacklogIsNotOverdueWhenItsShardIsSplit: it waited behind others that made progress, and is tried in its new shard.
+func TestBacklogIsNotOverdueWhenItsShardIsSplit(t *testing.T) {
+	inFake(t, 1, func(t *testing.T, f *fakeCluster, sh *fakeShard, c *Client) {
+		p := producer(t, c, ProducerOptions{RetryFor: 10 * time.Second, BatchRecords: 1, InFlightPerShard: 1})
+		f.mu.Lock()
+		f.plan = func(*fakeCluster, *fakeNode, *fakeShard, record.Batch) fate {
+			return fate{apply: true, delay: 2 * time.Second}
+		}
+		f.mu.Unlock()
+		var pending []*Pending
+		for i := range 12 {
+			pending = append(pending, p.mustPut(t, fmt.Sprint("k", i)))
+		}
+		time.Sleep(13 * time.Second)
+		f.reshard(f.streams["s"], []*fakeShard{sh}, sh.keys.SplitEven(2), func() { time.Sleep(10 * time.Millisecond) })
+		for i, q := range pending {
+			if r := q.Result(); r.Err != nil {
+				t.Errorf("record %d: %v", i, r.Err)
+			}
+		}
+	})
+}
+
+// TestCloseDuringAHandDown: every record has a result, though the producer ends while records go to other shards.
+func TestCloseDuringAHandDown(t *testing.T) {
+	for cut := range 40 {
+		inFake(t, 1, func(t *testing.T, f *fakeCluster, sh *fakeShard, c *Client) {
+			p := producer(t, c, ProducerOptions{BatchRecords: 3})
+			f.mu.Lock()
+			f.plan = func(*fakeCluster, *fakeNode, *fakeShard, record.Batch) fate {
+				return fate{apply: true, delay: time.Millisecond}
+			}
+			sh.sealed = true
+			f.mu.Unlock()
+			var pending []*Pending
+			for i := range 60 {
+				pending = append(pending, p.mustPut(t, fmt.Sprint("k", i)))
+			}
+			var resharding sync.WaitGroup
+			defer resharding.Wait()
+			resharding.Go(func() {
+				f.reshard(f.streams["s"], []*fakeShard{sh}, sh.keys.SplitEven(4), func() { time.Sleep(2 * time.Millisecond) })
+			})
+			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(cut)*500*time.Microsecond)
+			defer cancel()
+			_ = p.Close(ctx)
+			for _, q := range pending {
+				q.Result()
+			}
+			if s := p.Stats(); s.Records != 60 || s.BytesInFlight != 0 {
+				t.Errorf("after a close that was cut short: %+v", s)
+			}
+		})
+	}
+}
+
+// TestSaltedKey: its records go to several shards, and say the same key.
+func TestSaltedKey(t *testing.T) {
+	inFake(t, 1, func(t *testing.T, f *fakeCluster, sh *fakeShard, c *Client) {
+		f.reshard(f.streams["s"], []*fakeShard{sh}, sh.keys.SplitEven(4), func() {})
+		f.mu.Lock()
+		f.streams["s"].salted = []*levadav1.SaltedKey{{HashKey: hashkey.FromPartitionKey([]byte("hot")).String(), Parts: 16}}
+		f.mu.Unlock()
+		p := producer(t, c, ProducerOptions{})
+		hot := hashkey.FromPartitionKey([]byte("hot"))
+		shards := map[string]map[uint32]int{"hot": {}, "cool": {}, "fixed": {}}
+		for range 64 {
+			for _, r := range []Record{{PartitionKey: "hot"}, {PartitionKey: "cool"}, {PartitionKey: "fixed", ExplicitHashKey: &hot}} {
+				q, err := p.Put(t.Context(), r)
+				if err != nil {
+					t.Fatal(err)
+				}
+				shards[r.PartitionKey][q.Result().Shard]++
+			}
+		}
+		if len(shards["hot"]) != 4 || len(shards["cool"]) != 1 || len(shards["fixed"]) != 1 {
+			t.Errorf("records by key and shard: %v", shards)
+		}
+	})
+	// MD5 of "hot", a zero byte and a byte of 3.
+	if got := saltedKey([]byte("hot"), 3); got != hashkey.FromPartitionKey([]byte("hot\x00\x03")) {
+		t.Errorf("salted key %s", got)
+	}
 }
 
 func TestDialWithoutAnyNode(t *testing.T) {

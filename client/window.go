@@ -1,6 +1,7 @@
 package client
 
 import (
+	"slices"
 	"time"
 
 	levadav1 "github.com/levada-stream/levada/api/levada/v1"
@@ -134,6 +135,11 @@ func (w *window) accept(r *levadav1.AppendResponse, now time.Time) (b *batch, ok
 	w.sent--
 	w.used = now
 	return b, true
+}
+
+// uncertain reports whether a batch may be stored, or may still be.
+func (w *window) uncertain() bool {
+	return slices.ContainsFunc(w.batches, func(b *batch) bool { return b.uncertain })
 }
 
 // broken notes that the call ended: nobody knows about what was on it.

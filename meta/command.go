@@ -96,6 +96,26 @@ func newCommand(typ string) Command {
 		return new(SetReplicas)
 	case "replica_status":
 		return new(ReplicaStatus)
+	case "begin_reshard":
+		return new(BeginReshard)
+	case "seal_reshard":
+		return new(SealReshard)
+	case "finish_reshard":
+		return new(FinishReshard)
+	case "abort_reshard":
+		return new(AbortReshard)
+	case "set_goal":
+		return new(SetGoal)
+	case "cancel_goal":
+		return new(CancelGoal)
+	case "drop_shards":
+		return new(DropShards)
+	case "set_scaling":
+		return new(SetScaling)
+	case "log_scaling":
+		return new(LogScaling)
+	case "salt_key":
+		return new(SaltKey)
 	}
 	return nil
 }

@@ -50,21 +50,42 @@ type createStreamWire struct {
 
 // MarshalJSON writes the compact form.
 func (c CreateStream) MarshalJSON() ([]byte, error) {
-	w := createStreamWire{Name: c.Name, Settings: c.Settings, Nodes: []NodeID{}, Placement: make([][]int, len(c.Placement)), StreamsMax: c.StreamsMax, Time: c.Time}
+	w := createStreamWire{Name: c.Name, Settings: c.Settings, StreamsMax: c.StreamsMax, Time: c.Time}
+	w.Nodes, w.Placement = packPlacement(c.Placement)
+	return json.Marshal(w)
+}
+
+// packPlacement returns the nodes of a placement in order of first appearance, and the placement as indexes of them.
+func packPlacement(placement [][]NodeID) (nodes []NodeID, packed [][]int) {
+	nodes, packed = []NodeID{}, make([][]int, len(placement))
 	index := make(map[NodeID]int)
-	for i, replicas := range c.Placement {
-		w.Placement[i] = make([]int, len(replicas))
+	for i, replicas := range placement {
+		packed[i] = make([]int, len(replicas))
 		for j, id := range replicas {
 			at, ok := index[id]
 			if !ok {
-				at = len(w.Nodes)
+				at = len(nodes)
 				index[id] = at
-				w.Nodes = append(w.Nodes, id)
+				nodes = append(nodes, id)
 			}
-			w.Placement[i][j] = at
+			packed[i][j] = at
 		}
 	}
-	return json.Marshal(w)
+	return nodes, packed
+}
+
+func unpackPlacement(nodes []NodeID, packed [][]int) ([][]NodeID, error) {
+	placement := make([][]NodeID, len(packed))
+	for i, replicas := range packed {
+		placement[i] = make([]NodeID, len(replicas))
+		for j, at := range replicas {
+			if at < 0 || at >= len(nodes) {
+				return nil, errPlacementIndex
+			}
+			placement[i][j] = nodes[at]
+		}
+	}
+	return placement, nil
 }
 
 var errPlacementIndex = errors.New("placement names a node that is not listed")
@@ -75,17 +96,9 @@ func (c *CreateStream) UnmarshalJSON(data []byte) error {
 	if err := unmarshalStrict(data, &w); err != nil {
 		return err
 	}
-	*c = CreateStream{Name: w.Name, Settings: w.Settings, Placement: make([][]NodeID, len(w.Placement)), StreamsMax: w.StreamsMax, Time: w.Time}
-	for i, replicas := range w.Placement {
-		c.Placement[i] = make([]NodeID, len(replicas))
-		for j, at := range replicas {
-			if at < 0 || at >= len(w.Nodes) {
-				return errPlacementIndex
-			}
-			c.Placement[i][j] = w.Nodes[at]
-		}
-	}
-	return nil
+	placement, err := unpackPlacement(w.Nodes, w.Placement)
+	*c = CreateStream{Name: w.Name, Settings: w.Settings, Placement: placement, StreamsMax: w.StreamsMax, Time: w.Time}
+	return err
 }
 
 func (c CreateStream) apply(t *txn) (any, error) {
@@ -110,7 +123,7 @@ func (c CreateStream) apply(t *txn) (any, error) {
 	if n := t.next.joined(); c.Settings.Replicas > n {
 		return nil, limitError("replicas", uint64(n), "the stream wants %d replicas and the cluster has %d nodes", c.Settings.Replicas, n)
 	}
-	if err := c.checkPlacement(t.next); err != nil {
+	if err := checkPlacement(t.next, c.Placement, c.Settings.Shards, c.Settings.Replicas); err != nil {
 		return nil, err
 	}
 	if err := c.CheckLimits(t.next); err != nil {
@@ -122,7 +135,7 @@ func (c CreateStream) apply(t *txn) (any, error) {
 	st.open = make([]openShard, len(shards))
 	for i, r := range hashkey.SplitEven(len(shards)) {
 		replicas := t.next.intern(c.Placement[i])
-		shards[i] = &Shard{Range: r, State: ShardOpen, Created: c.Time, Initial: replicas, Desired: replicas, DesiredVersion: t.next.version}
+		shards[i] = &Shard{Range: r, State: ShardOpen, Created: c.Time, Opened: c.Time, Initial: replicas, Desired: replicas, DesiredVersion: t.next.version}
 		st.open[i] = openShard{r.Start, uint32(i)}
 	}
 	t.addShards(st, shards)
@@ -133,15 +146,16 @@ func (c CreateStream) apply(t *txn) (any, error) {
 	return StreamResult{t.next.version, st.ID, true}, nil
 }
 
-func (c CreateStream) checkPlacement(s *State) error {
-	if len(c.Placement) != c.Settings.Shards {
-		return fault.InvalidField("placement", "placement holds %d shards, the settings %d", len(c.Placement), c.Settings.Shards)
+// checkPlacement wants so many shards, each on so many nodes that take part.
+func checkPlacement(s *State, placement [][]NodeID, shards, replicas int) error {
+	if len(placement) != shards {
+		return fault.InvalidField("placement", "%d shards are placed, there are %d", len(placement), shards)
 	}
-	for _, replicas := range c.Placement {
-		if len(replicas) != c.Settings.Replicas {
-			return fault.InvalidField("placement", "a shard is placed on %d nodes, the settings want %d", len(replicas), c.Settings.Replicas)
+	for _, nodes := range placement {
+		if len(nodes) != replicas {
+			return fault.InvalidField("placement", "a shard is placed on %d nodes, the settings want %d", len(nodes), replicas)
 		}
-		if err := checkReplicas("placement", s, replicas, nil); err != nil {
+		if err := checkReplicas("placement", s, nodes, nil); err != nil {
 			return err
 		}
 	}

@@ -89,6 +89,12 @@ func (c DeleteStream) apply(t *txn) (any, error) {
 			t.events.Groups = append(t.events.Groups, g.First+i)
 		}
 	}
+	for r := range t.next.ActiveReshards() {
+		if r.StreamID == st.ID {
+			t.abort(r, "the stream was deleted", c.Time)
+		}
+	}
+	st = t.next.streams.get(st.ID)
 	for sh := range st.Shards() {
 		t.count(sh, -1)
 	}

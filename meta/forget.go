@@ -5,8 +5,8 @@ import (
 	"sort"
 )
 
-// A GroupRange is a run of groups, First to First+Count-1.
-type GroupRange struct {
+// A NumberRange is a run of numbers, First to First+Count-1.
+type NumberRange struct {
 	First uint64 `json:"first"`
 	Count uint64 `json:"count"`
 }
@@ -24,7 +24,7 @@ func (t *txn) forgetTombstones(most int) {
 			}
 		}
 		for _, g := range oldest.groups {
-			t.next.forgotten = addRange(t.next.forgotten, GroupRange{g.First, g.Count})
+			t.next.forgotten = addRange(t.next.forgotten, NumberRange{g.First, g.Count})
 		}
 		t.next.spans = slices.DeleteFunc(slices.Clone(t.next.spans), func(s streamSpan) bool { return s.stream == oldest.ID })
 		t.next.deleted.remove(t.edit, oldest.ID)
@@ -32,7 +32,7 @@ func (t *txn) forgetTombstones(most int) {
 }
 
 // addRange returns a new list with r in its place, joined with its neighbours.
-func addRange(ranges []GroupRange, r GroupRange) []GroupRange {
+func addRange(ranges []NumberRange, r NumberRange) []NumberRange {
 	at := sort.Search(len(ranges), func(i int) bool { return ranges[i].First > r.First })
 	next := slices.Insert(slices.Clone(ranges), at, r)
 	if at+1 < len(next) && r.First+r.Count == next[at+1].First {
@@ -48,8 +48,16 @@ func addRange(ranges []GroupRange, r GroupRange) []GroupRange {
 
 // groupForgotten reports whether the group belonged to a deleted stream whose tombstone is gone.
 func (s *State) groupForgotten(group uint64) bool {
-	i := sort.Search(len(s.forgotten), func(i int) bool { return s.forgotten[i].First > group })
-	return i > 0 && group < s.forgotten[i-1].First+s.forgotten[i-1].Count
+	return inRanges(s.forgotten, group)
+}
+
+// inRanges reports whether one of the ranges, which ascend, has the number.
+func inRanges(ranges []NumberRange, number uint64) bool { return hasRange(ranges, number, 1) }
+
+// hasRange reports whether one of the ranges, which ascend, has all of count numbers from first on.
+func hasRange(ranges []NumberRange, first, count uint64) bool {
+	i := sort.Search(len(ranges), func(i int) bool { return ranges[i].First > first })
+	return i > 0 && first+count <= ranges[i-1].First+ranges[i-1].Count
 }
 
 // streamForgotten reports whether a stream of that id was deleted and its tombstone is gone.

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/levada-stream/levada/internal/hashkey"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -36,6 +38,22 @@ func exampleCommands() map[string]Command {
 		"delete_stream":  DeleteStream{Name: "orders", StreamID: 1, Time: 6},
 		"report_leaders": ReportLeaders{Leaders: []LeaderReport{{1, "a", 2, "started"}, {2, "b", 3, ""}}, Time: 7},
 		"set_replicas":   SetReplicas{Group: 1, Replicas: []NodeID{"a", "b"}, Previous: []NodeID{"a", "c"}, Time: 8},
+		"begin_reshard": BeginReshard{
+			ID: "split-7", StreamID: 1, Parents: []uint32{7}, Bounds: []hashkey.Key{{Hi: 1}}, Placement: [][]NodeID{{"a", "b", "c"}, {"b", "c", "a"}},
+			Goal: "g-1", ShardsMax: 100, Reason: "by hand", Time: 10,
+		},
+		"seal_reshard":   SealReshard{Number: 1, Time: 11},
+		"finish_reshard": FinishReshard{Number: 1, Ends: []ShardEnd{{Ordinal: 12, Time: 13}}, Time: 14},
+		"abort_reshard":  AbortReshard{Number: 1, Reason: "no longer wanted", Time: 15},
+		"drop_shards":    DropShards{StreamID: 1, Shards: []uint32{7}, Time: 16},
+		"set_goal":       SetGoal{ID: "g-1", StreamID: 1, Shards: 16, ShardsMax: 100, Reason: "more to come", Time: 17},
+		"cancel_goal":    CancelGoal{StreamID: 1, ID: "g-1", Reason: "not needed", Time: 18},
+		"set_scaling": SetScaling{StreamID: 1, Scaling: Scaling{
+			Mode: ScalingAdvise, OnDemand: true, BytesPerSecond: 1, RecordsPerSecond: 2, SplitSeconds: 30, MergeSeconds: 40, MergePercent: 50, CooldownSeconds: 60,
+			ShardsMin: 7, ShardsMax: 8, ReshardsPerHour: 9, ShardHoursPerDay: 10, SaltParts: 11,
+		}, Reason: "growth", Time: 19},
+		"log_scaling":    LogScaling{ScalingEvent{StreamID: 1, Time: 20, Kind: ScalingHotKey, Shards: []uint32{7}, Reshard: "auto-1", Key: "18446744073709551616", Reason: "hot"}},
+		"salt_key":       SaltKey{StreamID: 1, Key: hashkey.Key{Hi: 1}, Parts: 4, Reason: "hot", Time: 21},
 		"replica_status": ReplicaStatus{Statuses: []GroupStatus{{1, "a", 2, []Member{{"a", true, 0}, {"b", false, 7}}, 9, "started"}}, Time: 9},
 	}
 }
@@ -74,6 +92,32 @@ func secondStore(t tester) *bench {
 	b.must(c)
 	b.create("late", 1, 1)
 	b.must(DeleteStream{Name: "late", TombstonesMax: 1, Time: 306})
+	return b
+}
+
+// thirdStore has what a snapshot of version 3 holds beyond one of version 2: reshards in every
+// phase, shards in every state, a goal, and shards that are gone.
+func thirdStore(t tester) *bench {
+	b := secondStore(t)
+	st := b.create("parts", 3, 1)
+	b.lead(st.ID, 0, 1, 2)
+	b.reshard(BeginReshard{ID: "one", StreamID: st.ID, Parents: []uint32{0}, Bounds: []hashkey.Key{key(1)}, Reason: "by hand", Time: 400}, ShardEnd{Ordinal: 5, Time: 399})
+	b.reshard(BeginReshard{ID: "two", StreamID: st.ID, Parents: []uint32{4, 1}, Time: 410}, ShardEnd{Ordinal: 6, Time: 409})
+	b.must(DropShards{StreamID: st.ID, Shards: []uint32{0}, Time: 420})
+	b.begin(BeginReshard{ID: "three", StreamID: st.ID, Parents: []uint32{2}, Bounds: []hashkey.Key{hashkey.Max}, Time: 430})
+	b.must(AbortReshard{Number: 3, Reason: "a mistake", Time: 431})
+	b.must(SetGoal{ID: "even", StreamID: st.ID, Shards: 4, Reason: "tidy up", Time: 440})
+	b.begin(BeginReshard{ID: "four", StreamID: st.ID, Parents: []uint32{2}, Bounds: []hashkey.Key{hashkey.SplitEven(4)[3].Start}, Goal: "even", Time: 441})
+	b.begin(BeginReshard{ID: "five", StreamID: st.ID, Parents: []uint32{5}, Bounds: []hashkey.Key{hashkey.SplitEven(4)[1].Start}, Goal: "even", Time: 442})
+	b.lead(st.ID, 10, 11)
+	b.must(SealReshard{Number: 5, Time: 443})
+	b.must(SetScaling{StreamID: st.ID, Scaling: CompleteScaling(Scaling{SaltParts: 4, ShardHoursPerDay: 100}), Reason: "growth", Time: 450})
+	b.must(LogScaling{ScalingEvent{StreamID: st.ID, Time: 451, Kind: ScalingSplit, Shards: []uint32{2}, Reshard: "four", Reason: "full"}})
+	b.must(SaltKey{StreamID: st.ID, Key: key(3), Parts: 4, Reason: "hot", Time: 452})
+	other := b.create("goals", 1, 1)
+	b.lead(other.ID, 0)
+	b.must(SetGoal{ID: "first", StreamID: other.ID, Shards: 1, Time: 460})
+	b.must(SetGoal{ID: "second", StreamID: other.ID, Shards: 2, Time: 461})
 	return b
 }
 
@@ -119,6 +163,7 @@ func TestCommandGolden(t *testing.T) {
 func TestSnapshotGolden(t *testing.T) {
 	snapshotGolden(t, exampleStore(t), "snapshot_v1.golden")
 	snapshotGolden(t, secondStore(t), "snapshot_v2.golden")
+	snapshotGolden(t, thirdStore(t), "snapshot_v3.golden")
 }
 
 func snapshotGolden(t *testing.T, b *bench, name string) {

@@ -18,8 +18,13 @@ func (c CreateStream) CheckLimits(s *State) error {
 		return fault.LimitField("streams", uint64(c.StreamsMax),
 			"the cluster has %d streams and may have %d (limits.streams_max): delete one or raise the limit", have, c.StreamsMax)
 	}
+	return checkRoom(s, c.Placement)
+}
+
+// checkRoom refuses a placement that takes a node above its limit.
+func checkRoom(s *State, placement [][]NodeID) error {
 	more := make(map[NodeID]int)
-	for _, replicas := range c.Placement {
+	for _, replicas := range placement {
 		for _, id := range replicas {
 			more[id]++
 		}

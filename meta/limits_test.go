@@ -180,7 +180,7 @@ func TestTombstonesAreBounded(t *testing.T) {
 		t.Errorf("tombstones (-want +got):\n%s", diff)
 	}
 	s := b.state()
-	if diff := cmp.Diff([]GroupRange{{1, 4}}, s.forgotten); diff != "" {
+	if diff := cmp.Diff([]NumberRange{{1, 4}}, s.forgotten); diff != "" {
 		t.Errorf("groups of a and b join (-want +got):\n%s", diff)
 	}
 	var got []string
@@ -199,7 +199,7 @@ func TestTombstonesAreBounded(t *testing.T) {
 		t.Errorf("tombstones (-want +got):\n%s", diff)
 	}
 	b.must(DeleteStream{Name: "e", TombstonesMax: 1, Time: 302})
-	if diff := cmp.Diff([]GroupRange{{1, 8}}, b.state().forgotten); diff != "" {
+	if diff := cmp.Diff([]NumberRange{{1, 8}}, b.state().forgotten); diff != "" {
 		t.Errorf("all but the last (-want +got):\n%s", diff)
 	}
 }

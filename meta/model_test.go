@@ -96,13 +96,17 @@ func (m *model) withinLimits(t *rapid.T, c CreateStream, r StreamResult, s *Stat
 func drawCommand(t *rapid.T, s *State, now int64) Command {
 	name := func() string { return rapid.SampledFrom([]string{"a", "b", "c", "d"}).Draw(t, "name") }
 	node := func() NodeID { return nodeID(rapid.IntRange(0, 9).Draw(t, "node")) }
-	group := func() uint64 { return rapid.Uint64Range(0, 20).Draw(t, "group") }
+	group := func() uint64 { return rapid.Uint64Range(0, max(20, s.nextGroup)).Draw(t, "group") }
 	term := func() uint64 { return rapid.Uint64Range(0, 6).Draw(t, "term") }
 	hints := Hints{}
 	for _, n := range s.Nodes() {
 		hints[n.ID] = Hint{Alive: rapid.IntRange(0, 4).Draw(t, "alive") > 0, DeadSince: 1}
 	}
-	switch rapid.IntRange(0, 9).Draw(t, "command") {
+	switch rapid.IntRange(0, 15).Draw(t, "command") {
+	case 10, 11, 12:
+		return drawReshard(t, s, hints, now)
+	case 13:
+		return drawScaling(t, s, now)
 	case 0, 1:
 		c := register(rapid.IntRange(0, 9).Draw(t, "node"))
 		c.Name = fmt.Sprintf("n%d", rapid.IntRange(0, 6).Draw(t, "name"))
@@ -137,6 +141,75 @@ func drawCommand(t *rapid.T, s *State, now int64) Command {
 		return repairs[0]
 	}
 	return SetReplicas{Group: group(), Replicas: []NodeID{node(), node()}, Time: now}
+}
+
+// drawReshard draws a command about reshards, more often than not one that can succeed.
+func drawReshard(t *rapid.T, s *State, hints Hints, now int64) Command {
+	number := rapid.Uint64Range(0, s.nextReshard).Draw(t, "reshard")
+	if len(s.active) > 0 && rapid.IntRange(0, 4).Draw(t, "an active one") > 0 {
+		number = rapid.SampledFrom(s.active).Draw(t, "active")
+	}
+	id := rapid.SampledFrom([]string{"", "one", "two", "three", fmt.Sprint("op", now)}).Draw(t, "id")
+	stream, shard := rapid.Uint64Range(0, s.nextStream).Draw(t, "stream"), rapid.Uint32Range(0, 8).Draw(t, "shard")
+	st := s.streams.get(stream)
+	if st != nil {
+		shard = rapid.SampledFrom(st.open).Draw(t, "open").number
+	}
+	switch rapid.IntRange(0, 9).Draw(t, "about a reshard") {
+	case 0, 1:
+		return SealReshard{Number: number, Time: now}
+	case 2, 3:
+		c := FinishReshard{Number: number, Time: now}
+		if r, ok := s.Reshard(number); ok {
+			c.Ends = make([]ShardEnd, len(r.Parents))
+		}
+		return c
+	case 4:
+		return AbortReshard{Number: number, Time: now}
+	case 5:
+		c := DropShards{StreamID: stream, Shards: []uint32{shard, rapid.Uint32Range(0, 8).Draw(t, "drop")}, Time: now}
+		if st != nil {
+			for sh := range st.Shards() {
+				if sh.State == ShardClosed {
+					c.Shards = append(c.Shards, sh.Number)
+				}
+			}
+			c.Shards = c.Shards[2:]
+		}
+		return c
+	case 6:
+		if rapid.Bool().Draw(t, "cancel") {
+			return CancelGoal{StreamID: stream, ID: id, Time: now}
+		}
+		return SetGoal{ID: id, StreamID: stream, Shards: rapid.IntRange(0, 6).Draw(t, "shards"), ShardsMax: rapid.IntRange(-1, 6).Draw(t, "shards max"), Time: now}
+	}
+	c := BeginReshard{ID: id, StreamID: stream, Parents: []uint32{shard}, ShardsMax: rapid.IntRange(0, 6).Draw(t, "shards max"), Time: now}
+	settings := settings(1, 1)
+	if st != nil {
+		settings = st.Settings
+		i := slices.IndexFunc(st.open, func(o openShard) bool { return o.number == shard })
+		if i > 0 && rapid.Bool().Draw(t, "merge") {
+			c.Parents = []uint32{st.open[i-1].number, shard}
+		} else if parts := st.Shard(shard).Range.SplitEven(2); parts != nil {
+			c.Bounds = []hashkey.Key{parts[1].Start}
+		}
+	}
+	settings.Shards = len(c.Bounds) + 1
+	c.Placement, _ = Place(s, hints, settings)
+	return c
+}
+
+// drawScaling draws a command about scaling.
+func drawScaling(t *rapid.T, s *State, now int64) Command {
+	stream := rapid.Uint64Range(0, s.nextStream).Draw(t, "stream")
+	switch rapid.IntRange(0, 2).Draw(t, "about scaling") {
+	case 0:
+		return SetScaling{StreamID: stream, Scaling: CompleteScaling(Scaling{ShardsMax: rapid.IntRange(0, 4).Draw(t, "shards max"), SaltParts: rapid.IntRange(0, 3).Draw(t, "salt")}), Time: now}
+	case 1:
+		kind := rapid.SampledFrom([]ScalingKind{ScalingSplit, ScalingHeldBack, "other"}).Draw(t, "kind")
+		return LogScaling{ScalingEvent{StreamID: stream, Time: now, Kind: kind, Reason: "because"}}
+	}
+	return SaltKey{StreamID: stream, Key: hashkey.Key{Lo: rapid.Uint64Range(0, 3).Draw(t, "key")}, Parts: rapid.IntRange(0, 3).Draw(t, "parts"), Time: now}
 }
 
 // Two copies take the same commands; at every point one may be replaced by what

@@ -28,7 +28,7 @@ type GroupPlan struct {
 	Action  Action
 	Servers []NodeID // ActionBootstrap: the first voters, the same on each of them
 	Stream  *Stream  // nil for ActionQuarantine, and if the stream was deleted so long ago that it is forgotten
-	Shard   *Shard   // nil if the stream is deleting, and for ActionQuarantine
+	Shard   *Shard   // nil if the stream is deleting or the shard is gone, and for ActionQuarantine
 }
 
 // Plan says what a node has to do, in ascending order of groups. local holds the
@@ -75,7 +75,7 @@ func Plan(s *State, node NodeID, local []uint64) []GroupPlan {
 		if s.GroupDeleted(group) {
 			p.Action = ActionDelete
 			if span := s.span(group); span != nil {
-				p.Stream = s.deleted.get(span.stream)
+				p.Stream, _ = s.StreamByID(span.stream)
 			}
 		}
 		plans = append(plans, p)

@@ -93,6 +93,41 @@ type Stream struct {
 	open   []openShard // ascending; tiles the key space unless deleting
 	unled  int         // open shards that never had a leader
 	groups []GroupSpan // ascending; every group this stream ever had
+	goal   *Goal       // the last set, nil if none was
+	// reachedGoals are those before it, the latest last. All have ended.
+	reachedGoals []*Goal
+	gone         []NumberRange // numbers of shards that are gone: ascending, no two touch
+
+	scaling *Scaling    // nil if none was set
+	salted  []SaltedKey // ascending
+	usage   *shardUsage // nil while the number of open shards never changed
+}
+
+// A Goal is a number of shards that a stream is to have, over even parts of the key
+// space. It is reached by splits and merges, one generation after the other. Immutable.
+type Goal struct {
+	ID      string `json:"id"` // chosen by who asked for it
+	Shards  int    `json:"shards"`
+	Reason  string `json:"reason,omitempty"`
+	Started int64  `json:"started"`           // unix ms
+	Ended   int64  `json:"ended,omitempty"`   // unix ms at which it was reached or given up, 0 before
+	Failure string `json:"failure,omitempty"` // why it was given up
+}
+
+// Goal returns the goal set last, nil if none was.
+func (s *Stream) Goal() *Goal { return s.goal }
+
+// GoalByID returns the goal that was set with that id, nil if there was none or it is no longer remembered.
+func (s *Stream) GoalByID(id string) *Goal {
+	if s.goal != nil && s.goal.ID == id {
+		return s.goal
+	}
+	for _, g := range s.reachedGoals {
+		if g.ID == id {
+			return g
+		}
+	}
+	return nil
 }
 
 // An openShard is a row of the routing table of a stream.
@@ -101,7 +136,7 @@ type openShard struct {
 	number uint32
 }
 
-// Shard returns the shard of that number, nil if there is none.
+// Shard returns the shard of that number, nil if there is none (any more).
 func (s *Stream) Shard(number uint32) *Shard { return s.shards.get(uint64(number)) }
 
 // Shards yields all shards, open and closed, in ascending number. A deleting
@@ -115,6 +150,12 @@ func (s *Stream) Shards() iter.Seq[*Shard] {
 		}
 	}
 }
+
+// NextShard is the number that the next new shard will have.
+func (s *Stream) NextShard() uint32 { return s.next }
+
+// OpenCount returns the number of open shards.
+func (s *Stream) OpenCount() int { return len(s.open) }
 
 // ShardCount returns the number of shards, open and closed.
 func (s *Stream) ShardCount() int { return s.shards.len() }
@@ -148,11 +189,12 @@ func (s *Stream) Groups() []GroupSpan { return s.groups }
 // ShardState says whether a shard takes records.
 type ShardState string
 
-// The states of a shard. A closed one was split or merged; it can be read until
-// its records expire.
+// The states of a shard. A pending one is to take over from others that are still open. A closed
+// one was split or merged; it can be read until its records expire.
 const (
-	ShardOpen   ShardState = "open"
-	ShardClosed ShardState = "closed"
+	ShardPending ShardState = "pending"
+	ShardOpen    ShardState = "open"
+	ShardClosed  ShardState = "closed"
 )
 
 // Shard is an entry of the partition map. Immutable.
@@ -162,10 +204,12 @@ type Shard struct {
 	Group    uint64
 	Range    hashkey.Range
 	State    ShardState
-	Parents  []uint32 // shards this one took over from, ascending
-	Children []uint32 // shards that took over; empty while open
+	Parents  []uint32 // shards this one took over from, ascending by their ranges; they may be gone
+	Children []uint32 // shards that took over, ascending by their ranges; empty until closed. They may be gone
 	Created  int64    // unix ms
-	Closed   int64    // unix ms, 0 while open
+	Opened   int64    // unix ms from which on it owned its keys, 0 while pending
+	Closed   int64    // unix ms from which on its children did, 0 until closed
+	End      ShardEnd // where it ended; zero until closed
 
 	Initial        []NodeID // the replicas that may bootstrap the group; never changes; the first is the preferred leader
 	Desired        []NodeID // where the replicas shall be

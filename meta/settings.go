@@ -124,10 +124,12 @@ func checkName(field, name string) error {
 	return nil
 }
 
-// checkText accepts printable UTF-8 of a bounded length; it may be empty.
-func checkText(field, text string) error {
-	if len(text) > TextBytesMax {
-		return limitError(field, TextBytesMax, "%s may have %d bytes, not %d", field, TextBytesMax, len(text))
+// checkText accepts printable UTF-8 of up to TextBytesMax; it may be empty.
+func checkText(field, text string) error { return checkLongText(field, text, TextBytesMax) }
+
+func checkLongText(field, text string, most int) error {
+	if len(text) > most {
+		return limitError(field, uint64(most), "%s may have %d bytes, not %d", field, most, len(text))
 	}
 	for _, r := range text {
 		if r < ' ' || r == 0x7f || r == 0xfffd {

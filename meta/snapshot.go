@@ -12,7 +12,7 @@ import (
 )
 
 // SnapshotVersion is the highest version that Encode writes. It writes the lowest that holds everything.
-const SnapshotVersion = 2
+const SnapshotVersion = 3
 
 // SnapshotBytesMax bounds what DecodeState takes.
 const SnapshotBytesMax = 1 << 30
@@ -89,6 +89,14 @@ var errFieldVersion = errors.New("a field of a later version")
 
 // snapshotVersion returns the lowest version that can hold the state.
 func (s *State) snapshotVersion() int {
+	for st := range s.Streams() {
+		if len(st.gone) > 0 || st.goal != nil || st.scaling != nil {
+			return 3
+		}
+	}
+	if s.nextReshard > 1 || s.nextScaling > 1 {
+		return 3
+	}
 	limited := slices.ContainsFunc(s.nodes, func(n *Node) bool { return n.ReplicasMax != 0 })
 	return versionIf(limited || len(s.forgotten) > 0)
 }

@@ -12,28 +12,38 @@ import (
 // indexes into that list, -1 for none: a UUID for every replica of 10,000
 // shards would be most of the snapshot.
 type snapshotBody struct {
-	Version      uint64         `json:"version"`
-	Cluster      Cluster        `json:"cluster"`
-	NextStream   uint64         `json:"next_stream"`
-	NextGroup    uint64         `json:"next_group"`
-	NextFailover uint64         `json:"next_failover"`
-	Nodes        []*Node        `json:"nodes"`
-	Streams      []streamBody   `json:"streams"`
-	Deleted      []streamBody   `json:"deleted"`
-	Forgotten    []GroupRange   `json:"forgotten,omitempty"` // version 2
-	Failovers    []failoverBody `json:"failovers"`
+	Version      uint64          `json:"version"`
+	Cluster      Cluster         `json:"cluster"`
+	NextStream   uint64          `json:"next_stream"`
+	NextGroup    uint64          `json:"next_group"`
+	NextFailover uint64          `json:"next_failover"`
+	Nodes        []*Node         `json:"nodes"`
+	Streams      []streamBody    `json:"streams"`
+	Deleted      []streamBody    `json:"deleted"`
+	Forgotten    []NumberRange   `json:"forgotten,omitempty"` // version 2
+	Failovers    []failoverBody  `json:"failovers"`
+	NextReshard  uint64          `json:"next_reshard,omitempty"`   // version 3
+	Reshards     []*Reshard      `json:"reshards,omitempty"`       // version 3
+	NextScaling  uint64          `json:"next_scaling,omitempty"`   // version 3
+	Scalings     []*ScalingEvent `json:"scaling_events,omitempty"` // version 3
 }
 
 type streamBody struct {
-	ID       uint64      `json:"id"`
-	Name     string      `json:"name"`
-	Settings Settings    `json:"settings"`
-	State    StreamState `json:"state"`
-	Created  int64       `json:"created"`
-	Deleted  int64       `json:"deleted,omitempty"`
-	Next     uint32      `json:"next_shard"`
-	Groups   []GroupSpan `json:"groups"`
-	Shards   []shardBody `json:"shards,omitempty"`
+	ID       uint64        `json:"id"`
+	Name     string        `json:"name"`
+	Settings Settings      `json:"settings"`
+	State    StreamState   `json:"state"`
+	Created  int64         `json:"created"`
+	Deleted  int64         `json:"deleted,omitempty"`
+	Next     uint32        `json:"next_shard"`
+	Groups   []GroupSpan   `json:"groups"`
+	Goal     *Goal         `json:"goal,omitempty"`         // version 3
+	Goals    []*Goal       `json:"goals_before,omitempty"` // version 3
+	Gone     []NumberRange `json:"gone,omitempty"`         // version 3
+	Scaling  *Scaling      `json:"scaling,omitempty"`      // version 3
+	Salted   []SaltedKey   `json:"salted,omitempty"`       // version 3
+	Usage    *shardUsage   `json:"usage,omitempty"`        // version 3
+	Shards   []shardBody   `json:"shards,omitempty"`
 }
 
 type shardBody struct {
@@ -45,7 +55,9 @@ type shardBody struct {
 	Parents     []uint32     `json:"parents,omitempty"`
 	Children    []uint32     `json:"children,omitempty"`
 	Created     int64        `json:"created"`
+	Opened      int64        `json:"opened,omitempty"` // version 3; left out if the same as created, or pending
 	Closed      int64        `json:"closed,omitempty"`
+	Ends        *ShardEnd    `json:"ends,omitempty"` // version 3
 	Initial     []int        `json:"initial"`
 	Desired     []int        `json:"desired,omitempty"` // left out if the same as initial
 	DesiredAt   uint64       `json:"desired_version"`
@@ -82,6 +94,14 @@ func (s *State) toBody() *snapshotBody {
 		NextStream: s.nextStream, NextGroup: s.nextGroup, NextFailover: s.nextFailover,
 		Nodes: s.nodes, Streams: []streamBody{}, Deleted: []streamBody{}, Forgotten: s.forgotten, Failovers: []failoverBody{},
 	}
+	if s.nextReshard > 1 {
+		b.NextReshard = s.nextReshard
+		b.Reshards = slices.Collect(s.Reshards())
+	}
+	if s.nextScaling > 1 {
+		b.NextScaling = s.nextScaling
+		b.Scalings = slices.Collect(values(&s.scalings))
+	}
 	if b.Nodes == nil {
 		b.Nodes = []*Node{}
 	}
@@ -107,7 +127,8 @@ func (s *State) toBody() *snapshotBody {
 func streamToBody(st *Stream) streamBody {
 	return streamBody{
 		ID: st.ID, Name: st.Name, Settings: st.Settings, State: st.State,
-		Created: st.Created, Deleted: st.Deleted, Next: st.next, Groups: st.groups,
+		Created: st.Created, Deleted: st.Deleted, Next: st.next, Groups: st.groups, Goal: st.goal, Goals: st.reachedGoals, Gone: st.gone,
+		Scaling: st.scaling, Salted: st.salted, Usage: st.usage,
 	}
 }
 
@@ -120,6 +141,12 @@ func (s *State) shardToBody(sh *Shard) shardBody {
 	}
 	if !slices.Equal(sh.Initial, sh.Desired) {
 		b.Desired = s.nodeIndexes(sh.Desired)
+	}
+	if sh.Opened != sh.Created {
+		b.Opened = sh.Opened
+	}
+	if sh.State == ShardClosed {
+		b.Ends = &sh.End
 	}
 	for _, m := range sh.Members {
 		b.Members = append(b.Members, memberBody{s.nodeIndex(m.Node), m.Voter, m.Lag})
@@ -151,6 +178,7 @@ func (b *snapshotBody) toState() (*State, error) {
 	s := &State{
 		version: b.Version, cluster: b.Cluster,
 		nextStream: b.NextStream, nextGroup: b.NextGroup, nextFailover: b.NextFailover, forgotten: b.Forgotten,
+		nextReshard: max(b.NextReshard, 1), nextScaling: max(b.NextScaling, 1),
 	}
 	for _, n := range b.Nodes {
 		if n == nil {
@@ -173,6 +201,21 @@ func (b *snapshotBody) toState() (*State, error) {
 			return nil, fmt.Errorf("deleted stream %d: %w", b.Deleted[i].ID, err)
 		}
 		s.deleted.set(e, st.ID, st)
+	}
+	for _, r := range b.Reshards {
+		if r == nil {
+			return nil, errReshards
+		}
+		s.reshards.set(e, r.Number, r)
+		if r.Phase.Active() {
+			s.active = append(s.active, r.Number)
+		}
+	}
+	for _, event := range b.Scalings {
+		if event == nil {
+			return nil, errScaling
+		}
+		s.scalings.set(e, event.Number, event)
 	}
 	s.tallies = s.recount()
 	slices.SortFunc(s.names, compareName)
@@ -197,7 +240,11 @@ func (b *snapshotBody) toState() (*State, error) {
 func (b *streamBody) toStream(s *State, e *edit) (*Stream, error) {
 	st := &Stream{
 		ID: b.ID, Name: b.Name, Settings: b.Settings, State: b.State,
-		Created: b.Created, Deleted: b.Deleted, next: b.Next, groups: b.Groups,
+		Created: b.Created, Deleted: b.Deleted, next: b.Next, groups: b.Groups, goal: b.Goal, reachedGoals: b.Goals, gone: b.Gone,
+		scaling: b.Scaling, salted: b.Salted, usage: b.Usage,
+	}
+	if slices.Contains(b.Goals, nil) {
+		return nil, errGoal
 	}
 	for _, g := range b.Groups {
 		s.spans = append(s.spans, streamSpan{g, b.ID})
@@ -225,7 +272,13 @@ func (b *shardBody) toShard(s *State) (*Shard, error) {
 		Number: b.Number, Group: b.Group, State: b.State, Parents: b.Parents, Children: b.Children,
 		Created: b.Created, Closed: b.Closed, Term: b.Term, LeaderSince: b.LeaderSince,
 		MembersTerm: b.MemberTerm, MembersSince: b.MemberSince, MembersFor: b.MemberFor,
-		DesiredVersion: b.DesiredAt,
+		DesiredVersion: b.DesiredAt, Opened: b.Opened,
+	}
+	if sh.Opened == 0 && sh.State != ShardPending {
+		sh.Opened = sh.Created
+	}
+	if b.Ends != nil {
+		sh.End = *b.Ends
 	}
 	var err error
 	if sh.Range.Start, err = hashkey.Parse(b.Start); err != nil {

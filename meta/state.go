@@ -22,11 +22,16 @@ type State struct {
 	nextGroup    uint64      // next group id; ids start at 1
 	nextFailover uint64      // next number of a failover; numbers start at 1
 	streams      trie[Stream]
-	deleted      trie[Stream] // tombstones, so that nodes which were away delete too
-	names        []*nameEntry // live streams, ascending by name
-	spans        []streamSpan // ascending by First; live streams and tombstones
-	forgotten    []GroupRange // ascending, no two touch; groups of deleted streams without a tombstone
+	deleted      trie[Stream]  // tombstones, so that nodes which were away delete too
+	names        []*nameEntry  // live streams, ascending by name
+	spans        []streamSpan  // ascending by First; live streams and tombstones
+	forgotten    []NumberRange // ascending, no two touch; groups of deleted streams without a tombstone
 	failovers    trie[Failover]
+	nextReshard  uint64 // next number of a reshard; numbers start at 1
+	reshards     trie[Reshard]
+	active       []uint64 // numbers of the reshards under way, ascending
+	nextScaling  uint64   // next number of a scaling event; numbers start at 1
+	scalings     trie[ScalingEvent]
 }
 
 // nameEntry never changes, so that a stream's new version leaves the index alone.
@@ -43,7 +48,7 @@ type streamSpan struct {
 func newState() *State {
 	return &State{
 		cluster:    Cluster{Settings: ClusterSettings{DeadGraceSeconds: DeadGraceSecondsDefault}},
-		nextStream: 1, nextGroup: 1, nextFailover: 1,
+		nextStream: 1, nextGroup: 1, nextFailover: 1, nextReshard: 1, nextScaling: 1,
 	}
 }
 
@@ -177,11 +182,18 @@ func (s *State) ShardByGroup(group uint64) (*Shard, bool) {
 	return s.Shard(span.stream, span.Number+uint32(group-span.First))
 }
 
-// GroupDeleted reports whether the group belonged to a stream that was deleted.
-// False also for a group this state never heard of: absence is not deletion.
+// GroupDeleted reports whether the group belonged to a stream that was deleted, or to a
+// shard that is gone. False also for a group this state never heard of: absence is not deletion.
 func (s *State) GroupDeleted(group uint64) bool {
+	if s.groupForgotten(group) {
+		return true
+	}
 	span := s.span(group)
-	return s.groupForgotten(group) || span != nil && s.deleted.get(span.stream) != nil
+	if span == nil {
+		return false
+	}
+	st, ok := s.StreamByID(span.stream)
+	return ok && (st.State == StreamDeleting || st.Gone(span.Number+uint32(group-span.First)))
 }
 
 func (s *State) span(group uint64) *streamSpan {

@@ -54,7 +54,7 @@ func (a *adminServer) created(ctx context.Context, req *pb.CreateStreamRequest, 
 	if err != nil {
 		return nil, err
 	}
-	return &pb.CreateStreamResponse{Stream: streamToProto(st), Existed: existed}, nil
+	return &pb.CreateStreamResponse{Stream: streamToProto(st, a.n.now()), Existed: existed}, nil
 }
 
 // settingsFrom fills in defaults; the default of replicas is three, or one
@@ -134,7 +134,7 @@ func (a *adminServer) UpdateStream(ctx context.Context, req *pb.UpdateStreamRequ
 	if err != nil {
 		return nil, err
 	}
-	return &pb.UpdateStreamResponse{Stream: streamToProto(st)}, nil
+	return &pb.UpdateStreamResponse{Stream: streamToProto(st, a.n.now())}, nil
 }
 
 func (a *adminServer) DeleteStream(ctx context.Context, req *pb.DeleteStreamRequest) (*pb.DeleteStreamResponse, error) {
@@ -161,7 +161,7 @@ func (a *adminServer) DescribeStream(_ context.Context, req *pb.DescribeStreamRe
 	if err != nil {
 		return nil, err
 	}
-	return &pb.DescribeStreamResponse{Stream: streamToProto(st)}, nil
+	return &pb.DescribeStreamResponse{Stream: streamToProto(st, a.n.now())}, nil
 }
 
 func (a *adminServer) stream(name string) (*meta.Stream, error) {
@@ -189,7 +189,7 @@ func (a *adminServer) ListStreams(_ context.Context, req *pb.ListStreamsRequest)
 			out.More = true
 			break
 		}
-		out.Streams = append(out.Streams, streamToProto(st))
+		out.Streams = append(out.Streams, streamToProto(st, a.n.now()))
 	}
 	return out, nil
 }
@@ -210,7 +210,7 @@ func (a *adminServer) ListShards(_ context.Context, req *pb.ListShardsRequest) (
 	limit := pageLimit(req.GetLimit())
 	out := &pb.ListShardsResponse{MapVersion: state.Version()}
 	for sh := range st.Shards() {
-		if req.GetHasAfter() && sh.Number <= req.GetAfter() {
+		if req.GetHasAfter() && sh.Number <= req.GetAfter() || !listed(sh, req.GetFilter(), req.GetAtMs()) {
 			continue
 		}
 		if len(out.Shards) == limit {
@@ -229,7 +229,7 @@ func (n *Node) shardToProto(state *meta.State, sh *meta.Shard) *pb.Shard {
 	p := &pb.Shard{
 		Number: sh.Number, Id: sh.ID(), Group: sh.Group, HashStart: sh.Range.Start.String(), HashEnd: sh.Range.End.String(),
 		State: string(sh.State), LeaderNode: leader, Parents: sh.Parents, Children: sh.Children,
-		CreatedMs: sh.Created, ClosedMs: sh.Closed,
+		CreatedMs: sh.Created, OpenedMs: sh.Opened, ClosedMs: sh.Closed, EndOrdinal: sh.End.Ordinal, EndTimeMs: sh.End.Time,
 	}
 	for _, id := range sh.Desired {
 		r := &pb.Replica{Node: id, Leader: id == leader, Voter: sh.Votes(id)}
@@ -255,20 +255,29 @@ func (n *Node) leaderOf(sh *meta.Shard) string {
 	return sh.Leader
 }
 
-func streamToProto(st *meta.Stream) *pb.Stream {
+func streamToProto(st *meta.Stream, now time.Time) *pb.Stream {
 	s := st.Settings
-	open := uint32(0)
-	for range st.OpenShards() {
-		open++
+	var salted []*pb.SaltedKey
+	for _, k := range st.Salted() {
+		salted = append(salted, &pb.SaltedKey{HashKey: k.Key.String(), Parts: uint32(k.Parts), SinceMs: k.Since})
 	}
 	return &pb.Stream{
-		Name: st.Name, Id: st.ID, State: string(st.State), CreatedMs: st.Created, OpenShards: open,
+		Goal: goalToProto(st.Goal()), Scaling: scalingToProto(st.Scaling()), SaltedKeys: salted,
+		ShardHoursToday: (time.Duration(st.ShardMillis(now.UnixMilli())) * time.Millisecond).Hours(),
+		Name:            st.Name, Id: st.ID, State: string(st.State), CreatedMs: st.Created, OpenShards: uint32(st.OpenCount()),
 		Durability: durabilityText(s.Replicas),
 		Settings: &pb.StreamSettings{
 			Shards: uint32(s.Shards), Replicas: uint32(s.Replicas), RetentionMs: s.RetentionSeconds * 1000,
 			RetentionBytes: s.RetentionBytes, MaxRecordBytes: uint32(s.MaxRecordBytes), DedupWindowMs: s.DedupWindowSeconds * 1000,
 		},
 	}
+}
+
+func goalToProto(g *meta.Goal) *pb.ShardGoal {
+	if g == nil {
+		return nil
+	}
+	return &pb.ShardGoal{Id: g.ID, Shards: uint32(g.Shards), Reason: g.Reason, StartedMs: g.Started, EndedMs: g.Ended, Failure: g.Failure}
 }
 
 // durabilityText says what an acknowledgement of a stream means.

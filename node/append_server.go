@@ -143,11 +143,11 @@ func (s *streamsServer) enqueue(ctx context.Context, here *shard, req *pb.Append
 	}
 	if err == nil {
 		err = here.replica.EnqueueWait(ctx, roomWaitMax, []record.Batch{batch}, func(results []partition.AppendResult, _ error) {
-			place <- s.appendResponse(id, results[0])
+			place <- s.appendResponse(here, id, results[0])
 		})
 	}
 	if err != nil {
-		place <- s.refusal(id, err)
+		place <- s.refusal(here, id, err)
 	}
 }
 
@@ -156,21 +156,39 @@ const roomWaitMax = 2 * time.Second
 
 // refusal answers a request that was not taken, or whose outcome is not known:
 // that is what an error without a kind means to the client.
-func (s *streamsServer) refusal(id uint64, err error) *pb.AppendResponse {
+func (s *streamsServer) refusal(here *shard, id uint64, err error) *pb.AppendResponse {
 	e := fault.As(err)
-	if e == nil {
+	switch {
+	case e == nil:
 		e = fault.New(fault.Unavailable, "%w", err)
+	case e.Kind == fault.ShardClosed:
+		e = s.n.withSuccessors(e, here)
 	}
 	return &pb.AppendResponse{Id: id, Error: faultpb.ToProto(s.n.withAddress(e))}
 }
 
-func (s *streamsServer) appendResponse(id uint64, result partition.AppendResult) *pb.AppendResponse {
+// withSuccessors adds to the refusal of a sealed shard who takes over from it.
+func (n *Node) withSuccessors(e *fault.Error, here *shard) *fault.Error {
+	state := n.metaStore.State()
+	sh, ok := state.ShardByGroup(here.group)
+	if !ok {
+		return e
+	}
+	named := *e
+	named.Successors = state.Successors(sh)
+	return &named
+}
+
+func (s *streamsServer) appendResponse(here *shard, id uint64, result partition.AppendResult) *pb.AppendResponse {
 	if result.Err != nil {
-		return s.refusal(id, result.Err)
+		return s.refusal(here, id, result.Err)
 	}
 	resp := &pb.AppendResponse{Id: id, Ranges: make([]*pb.AppendedRange, len(result.Ranges))}
 	for i, r := range result.Ranges {
 		resp.Ranges[i] = &pb.AppendedRange{Count: r.Count, FirstOrdinal: r.First, TimeMs: r.Time, Duplicate: r.Duplicate}
+		if r.Elsewhere {
+			resp.Ranges[i].Ancestor = &r.Shard
+		}
 	}
 	return resp
 }

@@ -28,6 +28,16 @@ const (
 	callFound uint8 = 4
 	// callFounder takes nothing and answers in JSON which founder the node has agreed to.
 	callFounder uint8 = 5
+	// callSeal takes group, version of the control state and number of a reshard (8 bytes each, little-endian), seals the
+	// shard and answers what it leaves to its children (docs/formats/raft-commands.md).
+	callSeal uint8 = 6
+	// callAdopt takes a group, 8 bytes little-endian, and what its parents leave, and answers nothing once the shard has taken
+	// over. With nothing behind the group it only asks: a Conflict says that the shard has yet to.
+	callAdopt uint8 = 7
+	// callLoads takes a loadsRequest in JSON and answers the loads of the shards that the node leads, in JSON.
+	callLoads uint8 = 8
+	// callSamples takes a group, 8 bytes little-endian, and answers samples of the shard's records in JSON.
+	callSamples uint8 = 9
 )
 
 // groupStatus is what one node says of its replica of a group.
@@ -45,6 +55,10 @@ func (n *Node) registerCalls() {
 	n.transport.Handle(callFetch, n.serveFetch)
 	n.transport.Handle(callFound, n.serveFound)
 	n.transport.Handle(callFounder, n.serveFounder)
+	n.transport.Handle(callSeal, n.serveSeal)
+	n.transport.Handle(callAdopt, n.serveAdopt)
+	n.transport.Handle(callLoads, n.serveLoads)
+	n.transport.Handle(callSamples, n.serveSamples)
 }
 
 func (n *Node) serveGroupStatus(_ context.Context, _ string, request []byte) ([]byte, error) {

@@ -321,8 +321,9 @@ func (n *Node) proposeCommand(ctx context.Context, c meta.Command) error {
 
 // retentionDuty trims, in the shards that this node leads, what their streams no longer keep,
 // and gives the disk back: a shard that nobody writes to would take no snapshot by itself.
-func (n *Node) retentionDuty(context.Context) {
+func (n *Node) retentionDuty(ctx context.Context) {
 	state := n.metaStore.State()
+	gone := map[uint64][]uint32{} // by stream: closed shards without records
 	for _, sh := range n.shards.all() {
 		if sh.replica.SweepDue() {
 			n.host.RequestSnapshot(sh.group)
@@ -331,11 +332,34 @@ func (n *Node) retentionDuty(context.Context) {
 		if !ok || !sh.raft.IsLeader() {
 			continue
 		}
+		if n.expired(st, sh) {
+			gone[st.ID] = append(gone[st.ID], sh.number)
+		}
 		keep := time.Duration(st.Settings.RetentionSeconds) * time.Second
 		if ordinal, due := sh.replica.Retention(n.now(), keep, st.Settings.RetentionBytes); due {
 			if err := sh.replica.Trim(ordinal); err != nil {
 				n.log.Debug("cannot trim now", "group", sh.group, "error", err)
 			}
+		}
+	}
+	n.dropExpired(ctx, gone)
+}
+
+// expired reports whether all that is left of a closed shard is that it was there. One that never had any records
+// stays as long as if it had, so that its lineage can be seen.
+func (n *Node) expired(st *meta.Stream, sh *shard) bool {
+	record := st.Shard(sh.number)
+	return record != nil && record.State == meta.ShardClosed && sh.replica.First() >= record.End.Ordinal &&
+		n.now().UnixMilli()-record.Closed > st.Settings.RetentionSeconds*1000
+}
+
+// dropExpired takes shards out of the partition map of whose records none is kept any more.
+func (n *Node) dropExpired(ctx context.Context, gone map[uint64][]uint32) {
+	for stream, shards := range gone {
+		n.log.Info("the records of closed shards have expired; they leave the partition map", "stream", stream, "shards", shards)
+		if err := n.proposeCommand(ctx, &meta.DropShards{StreamID: stream, Shards: shards, Time: n.now().UnixMilli()}); err != nil {
+			n.log.Warn("cannot drop shards", "stream", stream, "error", err)
+			return // and try again at the next round
 		}
 	}
 }

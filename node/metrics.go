@@ -48,6 +48,14 @@ var metricTable = []struct {
 	{"levada_nodes_alive", "Nodes that gossip believes alive.", false},
 	{"levada_meta_leader", "1 if this node leads the meta group.", false},
 	{"levada_streams", "Streams in the cluster.", false},
+	{"levada_reshards_preparing", "Splits and merges in the cluster whose shards are being made.", false},
+	{"levada_reshards_sealing", "Splits and merges in the cluster whose shards are being handed over: their writers wait.", false},
+	{"levada_reshards_begun_total", "Splits and merges begun in the cluster.", true},
+	{"levada_reshards_driven_total", "Splits and merges that this node brought to their end.", true},
+	{"levada_reshard_seal_seconds_total", "Time of these from their beginning to seal until all parents were sealed.", true},
+	{"levada_reshard_hand_over_seconds_total", "Time of these from their beginning to seal until the children took records.", true},
+	{"levada_reshard_hand_over_seconds_max", "The longest of these times.", false},
+	{"levada_scaling_events_total", "Decisions about the number of shards in the cluster, held back and advised ones among them.", true},
 	{"levada_streams_limit", "Streams beyond which this node creates none (limits.streams_max).", false},
 	{"levada_connections", "Connections of clients to the native API.", false},
 	{"levada_connections_limit", "Connections to the native API beyond which new ones are closed (limits.connections_max).", false},
@@ -126,6 +134,12 @@ func (n *Node) measureLimits(v map[string]float64) {
 	v["levada_shard_replicas_held"] = float64(state.HeldReplicas(n.nodeID))
 	v["levada_shard_replicas_limit"] = float64(n.cfg.Limits.ShardReplicasMax)
 	v["levada_streams"] = float64(state.StreamCount())
+	n.reshardTimes.measure(v)
+	for r := range state.ActiveReshards() {
+		v["levada_reshards_"+string(r.Phase)]++
+	}
+	v["levada_reshards_begun_total"] = float64(state.ReshardsBegun())
+	v["levada_scaling_events_total"] = float64(state.ScalingEvents())
 	v["levada_streams_limit"] = float64(n.cfg.Limits.StreamsMax)
 	for name, l := range map[string]*limitListener{"levada_connections": n.apiConns, "levada_admin_connections": n.adminConns} {
 		c := l.counts()

@@ -58,11 +58,14 @@ type Node struct {
 	adminConns *limitListener
 	plan       atomic.Pointer[[]meta.GroupPlan]
 	reportNow  chan struct{} // capacity 1: a wake-up, not a count
+	spread     chan struct{} // capacity 1: the meta group has committed something that others may not know of
 	started    time.Time
 	joined     atomic.Bool
 	joinedAt   atomic.Uint64 // version of the control state that holds this start's registration
 	planned    atomic.Uint64 // version of the control state that plan is of
 	kept       uint64        // version of the control state in the last snapshot; owned by keepState
+
+	reshardTimes reshardTimes // of the reshards that this node drove to their ends
 
 	nodeID, name string
 	incarnation  uint64
@@ -94,7 +97,7 @@ func newNode(cfg configs.Config, log hclog.Logger) (*Node, error) {
 	}
 	return &Node{
 		cfg: cfg, log: log.With("node", name), fs: vfs.OSDirect(vfs.DirectIO(cfg.Storage.DirectIO)), now: time.Now,
-		started: time.Now(), metaStore: meta.NewStore(), reportNow: make(chan struct{}, 1),
+		started: time.Now(), metaStore: meta.NewStore(), reportNow: make(chan struct{}, 1), spread: make(chan struct{}, 1),
 		budget:     partition.NewBudget(int64(cfg.Limits.AppendBytesInFlightMax)),
 		readBudget: partition.NewBudget(int64(cfg.Limits.ReadBytesInFlightMax)),
 	}, nil
@@ -219,6 +222,9 @@ func (n *Node) startDuties(ctx context.Context, work *sync.WaitGroup) {
 	work.Go(func() { every(ctx, leadEvery, n.reportNow, n.reportDuty) })
 	work.Go(func() { every(ctx, leadEvery, nil, n.memberDuty) })
 	work.Go(func() { every(ctx, metaEvery, nil, n.metaDuty) })
+	work.Go(func() { n.spreadCommits(ctx) })
+	work.Go(func() { n.followReshards(ctx) })
+	work.Go(func() { every(ctx, scaleEvery, nil, n.scaleDuty) })
 	work.Go(func() { every(ctx, retentionEvery, nil, n.retentionDuty) })
 	work.Go(func() { every(ctx, diskEvery, nil, n.diskDuty) })
 	work.Go(func() { every(ctx, keepEvery, nil, func(context.Context) { n.keepState() }) })

@@ -119,7 +119,27 @@ func (n *Node) proposeHere(command []byte) (uint64, error) {
 	if refused, ok := result.(error); ok {
 		return 0, refused
 	}
+	select {
+	case n.spread <- struct{}{}:
+	default: // it will be told along with the one before
+	}
 	return n.metaStore.State().Version(), nil
+}
+
+// spreadCommits lets the others learn at once what the meta group has committed. A follower is told how far the log is committed with the
+// next entry, or after the commit timeout if there is none: until then it starts no replica of a new shard, and
+// answers with an old partition map. A barrier is that next entry; it changes no state.
+func (n *Node) spreadCommits(ctx context.Context) {
+	for {
+		select {
+		case <-n.spread:
+		case <-ctx.Done():
+			return
+		}
+		if err := n.metaRaft.Barrier(callTimeout); err != nil {
+			n.log.Debug("others learn of a change late", "error", err)
+		}
+	}
 }
 
 // servePropose takes a command of another node. It answers NotLeader if this

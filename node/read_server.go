@@ -46,7 +46,7 @@ func (s *streamsServer) Read(req *pb.ReadRequest, call pb.Streams_ReadServer) er
 	if err != nil {
 		return err
 	}
-	r := reader{shard: here, meta: sh, next: from, most: readBytes(req.GetMaxBytes()), now: s.n.now}
+	r := reader{n: s.n, shard: here, meta: sh, next: from, most: readBytes(req.GetMaxBytes())}
 	firstOrdinal := here.replica.First()
 	out := outbox{call: call, budget: s.n.readBudget, stall: readStallMax}
 	defer out.close()
@@ -104,7 +104,7 @@ func (s *streamsServer) GetRecords(ctx context.Context, req *pb.GetRecordsReques
 	if err != nil {
 		return nil, err
 	}
-	r := reader{shard: here, meta: sh, next: from, most: readBytes(req.GetMaxBytes()), now: s.n.now}
+	r := reader{n: s.n, shard: here, meta: sh, next: from, most: readBytes(req.GetMaxBytes())}
 	wait := min(time.Duration(req.GetWaitMs())*time.Millisecond, readWaitMax)
 	resp, err := r.page(ctx, wait > 0, wait)
 	if err == nil {
@@ -252,11 +252,11 @@ func resolveSequence(field, text string, sh *meta.Shard, add uint64) (uint64, er
 
 // reader walks one shard.
 type reader struct {
+	n     *Node
 	shard *shard
 	meta  *meta.Shard
 	next  uint64
 	most  int
-	now   func() time.Time
 }
 
 // page returns the next blocks. With wait it waits up to most for a first
@@ -290,12 +290,23 @@ func (r *reader) page(ctx context.Context, wait bool, most time.Duration) (*pb.R
 	resp.NextOrdinal = r.next
 	resp.TailOrdinal = max(r.shard.replica.Tail(), r.next)
 	if resp.NextOrdinal < resp.TailOrdinal {
-		resp.MillisBehind = max(0, r.now().UnixMilli()-last)
+		resp.MillisBehind = max(0, r.n.now().UnixMilli()-last)
 	}
 	if r.shard.replica.Closed() && resp.NextOrdinal >= resp.TailOrdinal {
-		resp.EndOfShard, resp.Children = true, r.meta.Children
+		if resp.EndOfShard, resp.Children = true, r.n.successors(r.meta); len(resp.Children) == 0 {
+			return nil, fault.New(fault.Unavailable, "this node does not know yet who takes over from %s; go on at another", r.meta.ID())
+		}
 	}
 	return resp, nil
+}
+
+// successors returns who takes over from a shard that was sealed.
+func (n *Node) successors(sh *meta.Shard) []uint32 {
+	state := n.metaStore.State()
+	if now, ok := state.Shard(sh.StreamID, sh.Number); ok {
+		return state.Successors(now)
+	}
+	return sh.Children
 }
 
 // joined returns a block's payload in one piece, without a copy where it is in one piece: nobody changes it.

@@ -212,7 +212,7 @@ func (s *shardSet) start(ctx context.Context, p meta.GroupPlan) error {
 	settings := p.Stream.Settings
 	replica := partition.NewReplica(partition.Options{
 		Group: p.Group, StreamID: p.Stream.ID, Shard: p.Shard.Number, Range: p.Shard.Range, Log: shardLog, Fetch: n.fetch,
-		Rules:  partition.Rules{ProducerWindow: time.Duration(settings.DedupWindowSeconds) * time.Second},
+		Rules:  partition.Rules{ProducerWindow: time.Duration(settings.DedupWindowSeconds) * time.Second, Child: len(p.Shard.Parents) > 0},
 		Limits: partition.Limits{RecordBytesMax: int(settings.MaxRecordBytes), QueueBytesMax: int64(n.cfg.Limits.AppendBytesInFlightMaxPerShard)},
 		Budget: n.budget, Clock: n.now, Logger: log,
 	})

@@ -134,6 +134,10 @@ func (r *Replica) admit(batches []record.Batch) error {
 		r.counters.notLeader.Add(uint64(len(batches)))
 		return r.notLeader()
 	}
+	if r.Pending() {
+		r.counters.throttled.Add(uint64(len(batches)))
+		return pendingFault()
+	}
 	for _, b := range batches {
 		if err := r.validate(b); err != nil {
 			r.counters.invalid.Add(1)

@@ -10,7 +10,7 @@ import (
 
 // Apply applies committed entries, in order. The i-th result is what the
 // proposer of the i-th entry receives: []AppendResult for an append, the trim
-// point (uint64) for a trim, SealResult for a seal, nil for a tick, an error
+// point (uint64) for a trim, an Inheritance for a seal, nil for a tick or an adoption, an error
 // if the replica has failed. Raft calls it.
 //
 // When it returns, readers see what was applied: a caller that was answered
@@ -64,7 +64,7 @@ func (r *Replica) applyEntry(e *Entry) (any, error) {
 		if _, err := r.log.Append(b); err != nil {
 			return nil, err
 		}
-		r.count(&o)
+		r.measure(cmd.Batches, &o, r.count(&o))
 	}
 	r.counters.duplicates.Add(o.Duplicates)
 	r.counters.rejected.Add(o.Rejected)
@@ -74,19 +74,20 @@ func (r *Replica) applyEntry(e *Entry) (any, error) {
 	case CommandTrim:
 		return r.state.Trim(), nil
 	case CommandSeal:
-		return SealResult{End: r.state.Next(), Time: r.state.Time()}, nil
+		return r.state.inheritance(r.opts.Shard, r.opts.Range), nil
 	}
 	return nil, nil
 }
 
-func (r *Replica) count(o *Outcome) {
-	var bytes int
+// count adds what was stored to the counters and returns its bytes.
+func (r *Replica) count(o *Outcome) (bytes int) {
 	for _, b := range o.Payload {
 		bytes += len(b)
 	}
 	r.counters.batches.Add(uint64(o.stored))
 	r.counters.records.Add(uint64(o.Count))
 	r.counters.bytes.Add(uint64(bytes))
+	return bytes
 }
 
 // Snapshot captures the state and the log's position. Raft calls it between

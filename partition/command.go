@@ -22,6 +22,8 @@ const (
 	CommandSeal CommandKind = 3
 	// CommandTick only carries the leader's time, on which idle producers leave.
 	CommandTick CommandKind = 4
+	// CommandAdopt opens a shard that takes over from others, which were sealed.
+	CommandAdopt CommandKind = 5
 )
 
 const (
@@ -41,6 +43,8 @@ type Command struct {
 	Batches []record.Batch // append: at least one; they alias the decoded bytes
 	Trim    uint64         // trim: the first ordinal to keep
 
+	Inheritances []Inheritance // adopt: of each parent, for the keys of this shard
+
 	joined []byte // Batches as they were decoded, back to back; nil if they were not
 }
 
@@ -49,11 +53,16 @@ type Command struct {
 func (c Command) Encode() (head, body []byte) {
 	head = make([]byte, 0, commandHeaderSize)
 	head = append(head, byte(c.Kind), commandVersion, 0, 0)
-	head = binary.LittleEndian.AppendUint32(head, uint32(len(c.Batches)))
+	head = binary.LittleEndian.AppendUint32(head, uint32(len(c.Batches)+len(c.Inheritances)))
 	head = binary.LittleEndian.AppendUint64(head, uint64(c.Time))
 	switch {
 	case c.Kind == CommandTrim:
 		return head, binary.LittleEndian.AppendUint64(nil, c.Trim)
+	case c.Kind == CommandAdopt:
+		for _, t := range c.Inheritances {
+			body = t.Append(body)
+		}
+		return head, body
 	case len(c.Batches) == 1:
 		return head, c.Batches[0]
 	}
@@ -82,8 +91,11 @@ func DecodeCommand(head, body []byte) (Command, error) {
 		return Command{}, fmt.Errorf("%w: time %d is out of range", ErrCommand, c.Time)
 	}
 	count := binary.LittleEndian.Uint32(head[4:])
-	if c.Kind == CommandAppend {
+	switch c.Kind {
+	case CommandAppend:
 		return c.decodeBatches(count, body)
+	case CommandAdopt:
+		return c.decodeInheritances(count, body)
 	}
 	want := 0
 	switch c.Kind {
@@ -116,6 +128,23 @@ func (c Command) decodeBatches(count uint32, body []byte) (Command, error) {
 	}
 	if len(body) != 0 {
 		return Command{}, fmt.Errorf("%w: %d bytes after the last batch", ErrCommand, len(body))
+	}
+	return c, nil
+}
+
+func (c Command) decodeInheritances(count uint32, body []byte) (Command, error) {
+	if count == 0 || count > ParentsMax {
+		return Command{}, fmt.Errorf("%w: %d parents", ErrCommand, count)
+	}
+	for range count {
+		t, rest, err := DecodeInheritance(body)
+		if err != nil {
+			return Command{}, fmt.Errorf("%w: %w", ErrCommand, err)
+		}
+		c.Inheritances, body = append(c.Inheritances, t), rest
+	}
+	if len(body) != 0 {
+		return Command{}, fmt.Errorf("%w: %d bytes after the last parent", ErrCommand, len(body))
 	}
 	return c, nil
 }

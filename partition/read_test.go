@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/levada-stream/levada/internal/fault"
+	"github.com/levada-stream/levada/internal/hashkey"
 	"github.com/levada-stream/levada/internal/vfs"
 	"github.com/levada-stream/levada/wal"
 	"github.com/levada-stream/levada/wal/record"
@@ -262,8 +263,8 @@ func TestApplyResults(t *testing.T) {
 			entryOf(5, Command{Kind: CommandTick, Time: 7}),
 			entryOf(6, Command{Kind: CommandSeal, Time: 8}),
 		})
-		want := []any{[]AppendResult{{Ranges: []ResultRange{{Count: 2, Time: 5}}}}, uint64(1), nil, SealResult{End: 2, Time: 8}}
-		if d := cmp.Diff(want, got); d != "" {
+		want := []any{[]AppendResult{{Ranges: []ResultRange{{Count: 2, Time: 5}}}}, uint64(1), nil, Inheritance{Shard: 3, End: 2, Time: 8, Range: hashkey.Full}}
+		if d := cmp.Diff(want, got, cmp.AllowUnexported(Inheritance{})); d != "" {
 			t.Fatal(d)
 		}
 		if p := s.log.Position(); p.Next != 2 || p.Index != 1 || p.Time != 5 {

@@ -12,10 +12,11 @@ import (
 
 // view is what readers and callers see of the state: all that was applied.
 type view struct {
-	next   uint64
-	trim   uint64
-	time   int64
-	closed bool
+	next    uint64
+	trim    uint64
+	time    int64
+	closed  bool
+	pending bool
 }
 
 // Replica drives one shard replica. Its methods are safe for concurrent use,
@@ -38,7 +39,9 @@ type Replica struct {
 	prepared bool // the log is at the state's position
 
 	counters  counters
-	recordMax atomic.Int64 // bytes of key and data of one record
+	load      atomic.Pointer[loadMeter] // nil until something was stored
+	made      int64                     // ms since the Unix epoch; immutable
+	recordMax atomic.Int64              // bytes of key and data of one record
 	consensus atomic.Pointer[Consensus]
 	failure   atomic.Pointer[fault.Error] // set once
 
@@ -61,7 +64,8 @@ type Replica struct {
 // NewReplica returns a replica that has applied nothing. Attach gives it its Raft group.
 func NewReplica(o Options) *Replica {
 	o = o.withDefaults()
-	r := &Replica{opts: o, log: o.Log, whole: o.Range == hashkey.Full, state: NewState(o.Rules)}
+	r := &Replica{opts: o, log: o.Log, whole: o.Range == hashkey.Full, state: NewState(o.Rules), view: view{pending: o.Rules.Child}}
+	r.made = r.now()
 	r.recordMax.Store(int64(o.Limits.RecordBytesMax))
 	r.life, r.endLife = context.WithCancel(context.Background())
 	return r
@@ -131,7 +135,7 @@ func (r *Replica) fail(cause error) {
 
 // publish makes the state visible and wakes who waits for it.
 func (r *Replica) publish() {
-	v := view{next: r.state.next, trim: r.state.trim, time: r.state.time, closed: r.state.closed}
+	v := view{next: r.state.next, trim: r.state.trim, time: r.state.time, closed: r.state.closed, pending: r.state.pending}
 	r.counters.producers.Store(int64(r.state.Producers()))
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -15,6 +15,8 @@ type ResultRange struct {
 	First     uint64 // ordinal of the first record, or UnknownOrdinal
 	Time      int64  // ms since the Unix epoch; 0 when First is UnknownOrdinal
 	Duplicate bool   // the records were stored by an earlier batch
+	Elsewhere bool   // they are in an ancestor of this shard, which is Shard
+	Shard     uint32
 }
 
 // AppendResult is the answer to one batch. Either Err is set and no record of
@@ -30,18 +32,12 @@ func (a *AppendResult) addRange(r ResultRange) {
 		last := &a.Ranges[n-1]
 		unknown := last.First == UnknownOrdinal && r.First == UnknownOrdinal
 		follows := last.First != UnknownOrdinal && r.First == last.First+uint64(last.Count)
-		if (unknown || follows) && last.Time == r.Time && last.Duplicate == r.Duplicate {
+		if (unknown || follows) && last.Time == r.Time && last.Duplicate == r.Duplicate && last.Elsewhere == r.Elsewhere && last.Shard == r.Shard {
 			last.Count += r.Count
 			return
 		}
 	}
 	a.Ranges = append(a.Ranges, r)
-}
-
-// SealResult answers a seal: the exact end of the shard.
-type SealResult struct {
-	End  uint64 // the ordinal after the last record
-	Time int64  // the time of the seal; children start later
 }
 
 // Outcome is what State decided about one command.

@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"time"
 
+	"github.com/levada-stream/levada/internal/hashkey"
 	"github.com/levada-stream/levada/internal/seqno"
 	"github.com/levada-stream/levada/wal/record"
 )
@@ -29,12 +30,16 @@ type Identity struct {
 
 const (
 	snapshotMagic        = "LVPS"
-	snapshotVersion      = 1
+	snapshotVersion      = 2 // of 1, the zero bytes stand for what is new
 	snapshotHeaderSize   = 128
 	snapshotProducerSize = 48
-	snapshotSpanSize     = 20
+	snapshotScopeSize    = 2 * hashkey.Size
+	snapshotSpanSize     = 28
+	snapshotSpanSizeV1   = 20
 	snapshotMin          = snapshotHeaderSize + 4
 	snapshotFlagClosed   = 1
+	snapshotFlagPending  = 2
+	producerFlagScoped   = 1
 
 	// SnapshotBytesMax bounds a snapshot that DecodeSnapshot takes in.
 	SnapshotBytesMax = 256 << 20
@@ -57,21 +62,28 @@ func EncodeSnapshot(id Identity, p Position, s *State) []byte {
 	le := binary.LittleEndian
 	size := snapshotMin
 	for e := s.producers.order.Front(); e != nil; e = e.Next() {
-		size += snapshotProducerSize + snapshotSpanSize*len(e.Value.(*producer).spans)
+		p := e.Value.(*producer)
+		size += snapshotProducerSize + snapshotSpanSize*len(p.spans)
+		if p.scoped {
+			size += snapshotScopeSize
+		}
 	}
 	b := make([]byte, 0, size)
 	b = append(b, snapshotMagic...)
 	b = le.AppendUint16(b, snapshotVersion)
 	var flags uint16
 	if s.closed {
-		flags = snapshotFlagClosed
+		flags |= snapshotFlagClosed
+	}
+	if s.pending {
+		flags |= snapshotFlagPending
 	}
 	b = le.AppendUint16(b, flags)
 	b = le.AppendUint64(b, uint64(size))
 	b = le.AppendUint64(b, id.Group)
 	b = le.AppendUint64(b, id.StreamID)
 	b = le.AppendUint32(b, id.Shard)
-	b = le.AppendUint32(b, uint32(len(s.producers.byID)))
+	b = le.AppendUint32(b, uint32(s.producers.order.Len()))
 	b = le.AppendUint64(b, p.Next)
 	b = le.AppendUint64(b, p.Index)
 	b = le.AppendUint64(b, uint64(p.Time))
@@ -80,6 +92,8 @@ func EncodeSnapshot(id Identity, p Position, s *State) []byte {
 	b = le.AppendUint64(b, s.trim)
 	b = le.AppendUint64(b, uint64(s.producers.windowMillis))
 	b = le.AppendUint32(b, uint32(s.producers.limit))
+	b = le.AppendUint32(b, 0)
+	b = le.AppendUint64(b, uint64(s.sealed))
 	b = append(b, make([]byte, snapshotHeaderSize-len(b))...)
 	for e := s.producers.order.Front(); e != nil; e = e.Next() {
 		b = appendProducer(b, e.Value.(*producer))
@@ -94,11 +108,18 @@ func appendProducer(b []byte, p *producer) []byte {
 	b = le.AppendUint64(b, p.oldest)
 	b = le.AppendUint64(b, uint64(p.seen))
 	b = le.AppendUint32(b, uint32(len(p.spans)))
-	b = le.AppendUint32(b, 0)
+	if p.scoped {
+		b = le.AppendUint32(b, producerFlagScoped)
+		b = p.scope.Start.AppendBytes(b)
+		b = p.scope.End.AppendBytes(b)
+	} else {
+		b = le.AppendUint32(b, 0)
+	}
 	for _, s := range p.spans {
 		b = le.AppendUint32(b, s.count)
 		b = le.AppendUint64(b, s.first)
 		b = le.AppendUint64(b, uint64(s.time))
+		b = le.AppendUint64(b, s.ancestor)
 	}
 	return b
 }
@@ -115,11 +136,18 @@ func DecodeSnapshot(b []byte) (Identity, Position, *State, error) {
 	p := Position{Next: le.Uint64(b[40:]), Index: le.Uint64(b[48:]), Time: int64(le.Uint64(b[56:])), Chain: [16]byte(b[64:80])}
 	s := &State{next: p.Next, time: int64(le.Uint64(b[80:])), trim: le.Uint64(b[88:])}
 	flags := le.Uint16(b[6:])
-	s.closed = flags&snapshotFlagClosed != 0
+	s.closed, s.pending, s.sealed = flags&snapshotFlagClosed != 0, flags&snapshotFlagPending != 0, int64(le.Uint64(b[112:]))
+	version := le.Uint16(b[4:])
+	if version == 1 && s.closed {
+		s.sealed = s.time
+	}
 	window, limit := le.Uint64(b[96:]), le.Uint32(b[104:])
 	switch {
-	case flags&^snapshotFlagClosed != 0 || !isZero(b[108:snapshotHeaderSize]):
+	case flags&^(snapshotFlagClosed|snapshotFlagPending) != 0 || !isZero(b[108:112]) || !isZero(b[120:snapshotHeaderSize]),
+		version == 1 && (s.pending || !isZero(b[112:120])):
 		return Identity{}, Position{}, nil, snapshotError("a reserved field is in use")
+	case s.sealed < 0 || s.sealed > s.time || !s.closed && s.sealed != 0 || s.pending && s.next > 0:
+		return Identity{}, Position{}, nil, snapshotError("the seal and what is stored contradict each other")
 	case s.time < 0 || s.time > seqno.MaxTime || p.Time < 0 || p.Time > s.time || s.trim > s.next || s.next > 1<<63:
 		return Identity{}, Position{}, nil, snapshotError("times or positions contradict each other")
 	case window == 0 || window > uint64(365*24*time.Hour/time.Millisecond) || limit == 0 || limit > 1<<31-1 || producers > limit:
@@ -128,8 +156,12 @@ func DecodeSnapshot(b []byte) (Identity, Position, *State, error) {
 	s.producers = newProducerTable(int64(window), int(limit))
 	rest := b[snapshotHeaderSize : len(b)-4]
 	for range producers {
+		var p *producer
 		var err error
-		if rest, err = s.decodeProducer(rest); err != nil {
+		if p, rest, err = decodeProducer(rest, version, s.next, s.time); err == nil {
+			err = s.producers.take(p)
+		}
+		if err != nil {
 			return Identity{}, Position{}, nil, err
 		}
 	}
@@ -144,8 +176,8 @@ func checkSnapshotFrame(b []byte) error {
 		return snapshotError("%d bytes hold no snapshot", len(b))
 	}
 	le := binary.LittleEndian
-	if v := le.Uint16(b[4:]); v != snapshotVersion {
-		return fmt.Errorf("%w: %d, this program knows %d", ErrSnapshotVersion, v, snapshotVersion)
+	if v := le.Uint16(b[4:]); v == 0 || v > snapshotVersion {
+		return fmt.Errorf("%w: %d, this program knows 1 to %d", ErrSnapshotVersion, v, snapshotVersion)
 	}
 	if n := le.Uint64(b[8:]); n != uint64(len(b)) {
 		return snapshotError("length is %d, header says %d", len(b), n)
@@ -157,45 +189,66 @@ func checkSnapshotFrame(b []byte) error {
 	return nil
 }
 
-// decodeProducer adds the producer at the start of b to the table and returns
-// what follows it.
-func (s *State) decodeProducer(b []byte) ([]byte, error) {
+// decodeProducer decodes and checks the producer at the start of b, in a shard that ends at next and whose
+// clock shows now, and returns what follows it.
+func decodeProducer(b []byte, version uint16, next uint64, now int64) (*producer, []byte, error) {
 	if len(b) < snapshotProducerSize {
-		return nil, snapshotError("a producer is cut")
+		return nil, nil, snapshotError("a producer is cut")
 	}
 	le := binary.LittleEndian
 	p := &producer{
 		id: record.ProducerID(b[:16]), highest: le.Uint64(b[16:]), oldest: le.Uint64(b[24:]),
 		seen: int64(le.Uint64(b[32:])),
 	}
-	n := le.Uint32(b[40:])
-	reserved := le.Uint32(b[44:])
+	n, flags := le.Uint32(b[40:]), le.Uint32(b[44:])
 	b = b[snapshotProducerSize:]
-	if n == 0 || n > rememberedSpans || uint64(len(b)) < uint64(n)*snapshotSpanSize || reserved != 0 {
-		return nil, snapshotError("a producer has %d positions", n)
+	if p.scoped = flags == producerFlagScoped && version > 1; p.scoped {
+		if len(b) < snapshotScopeSize {
+			return nil, nil, snapshotError("a producer is cut")
+		}
+		p.scope = hashkey.Range{Start: hashkey.FromBytes(b), End: hashkey.FromBytes(b[hashkey.Size:])}
+		b = b[snapshotScopeSize:]
+	}
+	spanSize := snapshotSpanSize
+	if version == 1 {
+		spanSize = snapshotSpanSizeV1
+	}
+	if n == 0 || n > rememberedSpans || len(b) < int(n)*spanSize || flags != 0 && !p.scoped {
+		return nil, nil, snapshotError("a producer has %d positions and flags %#x", n, flags)
 	}
 	var covered uint64
 	for range n {
-		sp := span{le.Uint32(b), le.Uint64(b[4:]), int64(le.Uint64(b[12:]))}
-		end := sp.first + uint64(sp.count)
-		if sp.count == 0 || end < sp.first || end > s.next || sp.time < 0 || sp.time > s.time {
-			return nil, snapshotError("a producer's position is out of range")
+		sp := span{count: le.Uint32(b), first: le.Uint64(b[4:]), time: int64(le.Uint64(b[12:]))}
+		if version > 1 {
+			sp.ancestor = le.Uint64(b[20:])
+		}
+		if end := sp.first + uint64(sp.count); sp.count == 0 || end < sp.first || sp.ancestor > 1<<32 || sp.ancestor == 0 && end > next || sp.time < 0 || sp.time > now {
+			return nil, nil, snapshotError("a producer's position is out of range")
 		}
 		covered += uint64(sp.count)
 		p.spans = append(p.spans, sp)
-		b = b[snapshotSpanSize:]
+		b = b[spanSize:]
 	}
-	last := s.producers.order.Back()
 	switch {
-	case p.id.IsZero() || s.producers.byID[p.id] != nil:
-		return nil, snapshotError("a producer has no id, or that of another")
+	case p.id.IsZero() || p.scoped && p.scope.Start.Compare(p.scope.End) > 0:
+		return nil, nil, snapshotError("a producer has no id, or an impossible scope")
 	case p.oldest == 0 || p.highest == ^uint64(0) || p.oldest+covered != p.highest+1 || p.oldest+covered < covered:
-		return nil, snapshotError("a producer's sequence numbers contradict its positions")
-	case p.seen < 0 || p.seen > s.time || (last != nil && last.Value.(*producer).seen > p.seen):
-		return nil, snapshotError("producers are out of order")
+		return nil, nil, snapshotError("a producer's sequence numbers contradict its positions")
+	case p.seen < 0 || p.seen > now:
+		return nil, nil, snapshotError("a producer was seen after the end")
 	}
-	s.producers.add(p)
-	return b, nil
+	return p, b, nil
+}
+
+// take adds a decoded producer, which must have been seen no earlier than those before it.
+func (t *producerTable) take(p *producer) error {
+	if last := t.order.Back(); last != nil && last.Value.(*producer).seen > p.seen {
+		return snapshotError("producers are out of order")
+	}
+	if !t.push(p) {
+		return snapshotError("a producer has two numberings for the same keys")
+	}
+	return nil
 }
 
 func isZero(b []byte) bool {

@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -11,6 +12,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"github.com/levada-stream/levada/internal/hashkey"
 )
 
 func goldenState(t testing.TB) (Identity, Position, *State) {
@@ -24,23 +27,55 @@ func goldenState(t testing.TB) (Identity, Position, *State) {
 		Position{Next: 6, Index: 0x55, Time: 0x300, Chain: [16]byte{0: 0xC0, 15: 0xFF}}, s
 }
 
+// hexOf joins the fields of a golden snapshot and adds its checksum.
+func hexOf(fields ...string) string {
+	text := strings.Join(fields, "")
+	data, _ := hex.DecodeString(text)
+	return text + hex.EncodeToString(binary.LittleEndian.AppendUint32(nil, crc32.Checksum(data, castagnoli)))
+}
+
 // TestSnapshotGolden holds the encoding to the table of docs/formats/raft-commands.md.
 func TestSnapshotGolden(t *testing.T) {
 	id, p, s := goldenState(t)
-	data := EncodeSnapshot(id, p, s)
-	want := strings.Join([]string{
-		"4c565053", "0100", "0100", "2001000000000000", // magic, version, flags, length 288
+	want := hexOf(
+		"4c565053", "0200", "0100", "3801000000000000", // magic, version, flags, length 312
 		"0700000000000000", "0800000000000000", "09000000", "02000000", // group, stream, shard, producers
 		"0600000000000000", "5500000000000000", "0003000000000000", "c00000000000000000000000000000ff", // position
-		"0005000000000000", "0200000000000000", "60ea000000000000", "10000000", strings.Repeat("00", 20), // time, trim, window, limit
+		"0005000000000000", "0200000000000000", "60ea000000000000", "10000000", // time, trim, window, limit
+		"00000000", "0005000000000000", "0000000000000000", // zero, sealed, zero
 		"aa000000000000000000000000000002", "0100000000000000", "0100000000000000", "0002000000000000", "01000000", "00000000",
-		"01000000", "0300000000000000", "0002000000000000",
+		"01000000", "0300000000000000", "0002000000000000", "0000000000000000",
 		"aa000000000000000000000000000001", "0500000000000000", "0100000000000000", "0003000000000000", "02000000", "00000000",
-		"03000000", "0000000000000000", "0001000000000000",
-		"02000000", "0400000000000000", "0003000000000000",
-	}, "")
-	sum := binary.LittleEndian.AppendUint32(nil, crc32.Checksum(data[:len(data)-4], castagnoli))
-	want += hex.EncodeToString(sum)
+		"03000000", "0000000000000000", "0001000000000000", "0000000000000000",
+		"02000000", "0400000000000000", "0003000000000000", "0000000000000000",
+	)
+	checkGolden(t, id, p, s, want)
+}
+
+// TestChildSnapshotGolden: a shard that took over from two, one of which was number 1 and had the lower half of the keys.
+func TestChildSnapshotGolden(t *testing.T) {
+	low, high := NewState(Rules{}), NewState(Rules{})
+	low.Apply(appendCommand(0x100, keyed(t, 1, 1, lowKey, lowKey)))
+	rules := Rules{ProducerWindow: time.Minute, ProducersMax: 16, Child: true}
+	child := NewState(rules)
+	checkGolden(t, Identity{Group: 7}, Position{}, child, hexOf(
+		"4c565053", "0200", "0200", "8400000000000000", "0700000000000000", "0000000000000000", "00000000", "00000000", strings.Repeat("00", 40),
+		"0000000000000000", "0000000000000000", "60ea000000000000", "10000000", strings.Repeat("00", 20)))
+	child.Apply(Command{Kind: CommandAdopt, Inheritances: []Inheritance{
+		seal(t, low, 1, halves[0], 0x200).For(hashkey.Full), seal(t, high, 2, halves[1], 0x300).For(hashkey.Full),
+	}})
+	checkGolden(t, Identity{Group: 7}, Position{}, child, hexOf(
+		"4c565053", "0200", "0000", "f000000000000000", "0700000000000000", "0000000000000000", "00000000", "01000000", strings.Repeat("00", 40),
+		"0103000000000000", "0000000000000000", "60ea000000000000", "10000000", strings.Repeat("00", 20),
+		"aa000000000000000000000000000001", "0200000000000000", "0100000000000000", "0102000000000000", "01000000", "01000000",
+		strings.Repeat("00", 16), "7fffffffffffffffffffffffffffffff",
+		"02000000", "0000000000000000", "0001000000000000", "0200000000000000"))
+}
+
+// checkGolden wants a state to encode as hex digits, and back.
+func checkGolden(t *testing.T, id Identity, p Position, s *State, want string) {
+	t.Helper()
+	data := EncodeSnapshot(id, p, s)
 	if got := hex.EncodeToString(data); got != want {
 		t.Fatalf("got\n%s, want\n%s", got, want)
 	}
@@ -50,6 +85,41 @@ func TestSnapshotGolden(t *testing.T) {
 	}
 	if again := EncodeSnapshot(id, p, back); string(again) != string(data) {
 		t.Fatalf("a decoded state encodes as\n%x", again)
+	}
+}
+
+// TestFirstSnapshotVersionIsRead: what version 1 wrote is taken, and written as version 2.
+func TestFirstSnapshotVersionIsRead(t *testing.T) {
+	first, err := hex.DecodeString(hexOf(
+		"4c565053", "0100", "0100", "2001000000000000", "0700000000000000", "0800000000000000", "09000000", "02000000",
+		"0600000000000000", "5500000000000000", "0003000000000000", "c00000000000000000000000000000ff",
+		"0005000000000000", "0200000000000000", "60ea000000000000", "10000000", strings.Repeat("00", 20),
+		"aa000000000000000000000000000002", "0100000000000000", "0100000000000000", "0002000000000000", "01000000", "00000000",
+		"01000000", "0300000000000000", "0002000000000000",
+		"aa000000000000000000000000000001", "0500000000000000", "0100000000000000", "0003000000000000", "02000000", "00000000",
+		"03000000", "0000000000000000", "0001000000000000",
+		"02000000", "0400000000000000", "0003000000000000",
+	))
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, p, s, err := DecodeSnapshot(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := EncodeSnapshot(id, p, s), EncodeSnapshot(goldenState(t)); string(got) != string(want) {
+		t.Fatalf("it is read as\n%x, want\n%x", got, want)
+	}
+	for name, edit := range map[string]func(b []byte){
+		"pending":     func(b []byte) { b[6], b[7] = 2, 0 },
+		"sealed then": func(b []byte) { b[112] = 1 },
+		"a scope":     func(b []byte) { b[172] = 1 },
+	} {
+		data := bytes.Clone(first)
+		edit(data)
+		if _, _, _, err := DecodeSnapshot(reseal(data)); !errors.Is(err, ErrSnapshot) {
+			t.Errorf("%s in version 1: error %v", name, err)
+		}
 	}
 }
 
@@ -88,7 +158,12 @@ func TestSnapshotRulesBehindTheChecksum(t *testing.T) {
 		"more producers":          func(b []byte) { le.PutUint32(b[36:], 3) },
 		"fewer producers":         func(b []byte) { le.PutUint32(b[36:], 1) },
 		"producer without id":     func(b []byte) { clear(b[128:144]) },
-		"producer twice":          func(b []byte) { copy(b[196:212], b[128:144]) },
+		"producer twice":          func(b []byte) { copy(b[204:220], b[128:144]) },
+		"sealed in the future":    func(b []byte) { le.PutUint64(b[112:], 0x501) },
+		"sealed and open":         func(b []byte) { b[6] = 0 },
+		"pending with records":    func(b []byte) { b[6] |= 2 },
+		"scope that ends first":   func(b []byte) { b[172] = 1 }, // what follows is read as a scope
+		"an ancestor beyond all":  func(b []byte) { le.PutUint64(b[196:], 1<<32+1) },
 		"producer out of order":   func(b []byte) { le.PutUint64(b[160:], 0x400) },
 		"highest too high":        func(b []byte) { b[144] = 9 },
 		"no positions":            func(b []byte) { le.PutUint32(b[168:], 0) },
@@ -104,7 +179,7 @@ func TestSnapshotRulesBehindTheChecksum(t *testing.T) {
 		}
 	}
 	data := EncodeSnapshot(goldenState(t))
-	data[4] = 2
+	data[4] = 3
 	if _, _, _, err := DecodeSnapshot(reseal(data)); !errors.Is(err, ErrSnapshotVersion) {
 		t.Errorf("newer version: %v", err)
 	}

@@ -14,6 +14,8 @@ type Rules struct {
 	ProducerWindow time.Duration
 	// ProducersMax bounds the producers remembered; the one idle longest leaves. 0 = 4096.
 	ProducersMax int
+	// Child says that the shard takes over from others, and takes no record before it has adopted from them.
+	Child bool
 }
 
 func (r Rules) withDefaults() Rules {
@@ -26,6 +28,9 @@ func (r Rules) withDefaults() Rules {
 	return r
 }
 
+// pendingRetry is how soon a shard that takes over from others is worth another try.
+const pendingRetry = 10 * time.Millisecond
+
 // State is the deterministic core of a shard replica. The zero value is not
 // usable; NewState and DecodeSnapshot make one. It is not safe for concurrent use.
 type State struct {
@@ -33,6 +38,11 @@ type State struct {
 	time   int64  // entry time of the last command; never goes back
 	trim   uint64 // first ordinal that readers may see; trim <= next
 	closed bool   // sealed: no record will follow
+	sealed int64  // entry time of the first seal; set iff closed
+
+	// pending is set in a shard that takes over from others until it has adopted
+	// from them: a record stored before could be a duplicate, or be ordered before one of theirs.
+	pending bool
 
 	producers producerTable
 }
@@ -40,7 +50,7 @@ type State struct {
 // NewState returns the state of a shard before its first command.
 func NewState(r Rules) *State {
 	r = r.withDefaults()
-	return &State{producers: newProducerTable(r.ProducerWindow.Milliseconds(), r.ProducersMax)}
+	return &State{pending: r.Child, producers: newProducerTable(r.ProducerWindow.Milliseconds(), r.ProducersMax)}
 }
 
 // Next returns the ordinal that the next record will have.
@@ -55,8 +65,11 @@ func (s *State) Trim() uint64 { return s.trim }
 // Closed reports whether the shard was sealed.
 func (s *State) Closed() bool { return s.closed }
 
-// Producers returns the number of producers that are remembered.
-func (s *State) Producers() int { return len(s.producers.byID) }
+// Pending reports whether the shard has yet to adopt from its parents.
+func (s *State) Pending() bool { return s.pending }
+
+// Producers returns the number of producers that are remembered, each as often as it has numberings.
+func (s *State) Producers() int { return s.producers.order.Len() }
 
 // Apply applies one committed command and returns what was decided. The
 // outcome's payload aliases the command's batches.
@@ -64,11 +77,13 @@ func (s *State) Apply(c Command) Outcome {
 	// A leap of more than half the window is another leader's clock more often
 	// than silence, and would forget the very producers that are about to send
 	// again what the former leader did not answer. It counts as half a window.
-	if leap := c.Time - s.time - s.producers.windowMillis/2; s.time > 0 && leap > 0 {
+	if leap := c.Time - s.time - s.producers.windowMillis/2; s.time > 0 && leap > 0 && !s.closed {
 		s.producers.forgive(leap)
 	}
 	s.time = max(s.time, c.Time)
-	s.producers.expire(s.time)
+	if !s.closed { // what a sealed shard leaves to its children stays as it was at the seal
+		s.producers.expire(s.time)
+	}
 	o := Outcome{First: s.next, Time: s.time}
 	switch c.Kind {
 	case CommandAppend:
@@ -84,18 +99,31 @@ func (s *State) Apply(c Command) Outcome {
 		o.Trimmed = to > s.trim
 		s.trim = max(s.trim, to)
 	case CommandSeal:
-		s.closed = true
+		if !s.closed {
+			s.closed, s.sealed = true, s.time
+		}
+	case CommandAdopt:
+		s.adopt(c.Inheritances)
 	case CommandTick:
 	}
 	return o
 }
 
 func (s *State) appendBatch(b record.Batch, o *Outcome, result *AppendResult) {
-	if b.Producer().IsZero() {
-		s.appendNew(b, o, result)
+	if s.pending {
+		reject(b, o, result, pendingFault())
 		return
 	}
-	p := s.producers.byID[b.Producer()]
+	if b.Producer().IsZero() {
+		s.appendNew(b, nil, o, result)
+		return
+	}
+	p, torn := s.producers.find(b)
+	if torn {
+		reject(b, o, result, fault.New(fault.StaleProducer,
+			"the batch has keys of several shards that this one took over from; open a new session starting at 1"))
+		return
+	}
 	first, count := b.FirstSequence(), uint64(b.Count())
 	if first == 0 || first+count < first {
 		reject(b, o, result, fault.New(fault.Invalid, "producer sequence number %d is out of range", first))
@@ -109,12 +137,14 @@ func (s *State) appendBatch(b record.Batch, o *Outcome, result *AppendResult) {
 	case first > highest+1 && !s.closed: // once closed, all that is new goes elsewhere, in order or not
 		reject(b, o, result, staleProducer(p, first))
 	case first > highest:
-		s.appendNew(b, o, result)
+		s.appendNew(b, p, o, result)
 	case end <= highest:
 		// A retry is answered even after the seal: it asks for nothing new.
 		p.locate(result, first, uint32(count))
 		o.Duplicates += count
-		s.producers.touch(p, s.time)
+		if !s.closed {
+			s.producers.touch(p, s.time)
+		}
 	default:
 		s.appendStraddling(b, p, o, result)
 	}
@@ -125,7 +155,7 @@ func (s *State) appendBatch(b record.Batch, o *Outcome, result *AppendResult) {
 // way on every replica.
 func (s *State) appendStraddling(b record.Batch, p *producer, o *Outcome, result *AppendResult) {
 	if s.closed {
-		s.appendNew(b, o, result)
+		s.appendNew(b, p, o, result)
 		return
 	}
 	known := p.highest - b.FirstSequence() + 1
@@ -136,13 +166,12 @@ func (s *State) appendStraddling(b record.Batch, p *producer, o *Outcome, result
 	}
 	p.locate(result, b.FirstSequence(), uint32(known))
 	o.Duplicates += known
-	s.appendNew(tail, o, result)
+	s.appendNew(tail, p, o, result)
 	o.whole--
 }
 
-// appendNew gives the records of b the next ordinals. b's producer, if any,
-// is in order.
-func (s *State) appendNew(b record.Batch, o *Outcome, result *AppendResult) {
+// appendNew gives the records of b the next ordinals. They are the next of p, or of a producer that is new if p is nil.
+func (s *State) appendNew(b record.Batch, p *producer, o *Outcome, result *AppendResult) {
 	if s.closed {
 		reject(b, o, result, fault.New(fault.ShardClosed, "shard is closed; send to its successors"))
 		return
@@ -154,10 +183,9 @@ func (s *State) appendNew(b record.Batch, o *Outcome, result *AppendResult) {
 	o.stored++
 	o.whole++
 	if id := b.Producer(); !id.IsZero() {
-		p := s.producers.byID[id]
 		if p == nil {
 			p = &producer{id: id, oldest: 1}
-			s.producers.add(p)
+			s.producers.add(p, s.time)
 		}
 		p.accept(count, s.next, s.time)
 		s.producers.touch(p, s.time)
@@ -168,6 +196,12 @@ func (s *State) appendNew(b record.Batch, o *Outcome, result *AppendResult) {
 func reject(b record.Batch, o *Outcome, result *AppendResult, err *fault.Error) {
 	result.Err = err
 	o.Rejected += uint64(b.Count())
+}
+
+func pendingFault() *fault.Error {
+	err := fault.New(fault.Throttled, "the shard has not taken over from its parents yet; nothing was written, try again")
+	err.RetryAfter = pendingRetry
+	return err
 }
 
 func staleProducer(p *producer, got uint64) *fault.Error {

@@ -261,6 +261,9 @@ func (m *model) apply(producer byte, first uint64, data []string) []place {
 
 func (m *model) advance(to int64) {
 	m.time = max(m.time, to)
+	if m.closed { // what it leaves stays
+		return
+	}
 	for p, seen := range m.seen {
 		if m.time-seen > m.window {
 			delete(m.seen, p)

@@ -16,18 +16,39 @@ func (r *Replica) Trim(ordinal uint64) error {
 }
 
 // Seal closes the shard behind everything that was committed before, and
-// returns its exact end. Sealing again changes nothing but the time.
-func (r *Replica) Seal() (SealResult, error) {
+// returns its exact end and what its children are to know. Sealing again changes nothing and is answered the same.
+func (r *Replica) Seal() (Inheritance, error) {
 	result, err := r.command(Command{Kind: CommandSeal})
 	if err != nil {
-		return SealResult{}, err
+		return Inheritance{}, err
 	}
-	end, ok := result.(SealResult)
+	left, ok := result.(Inheritance)
 	if !ok {
-		return SealResult{}, fault.New(fault.Internal, "a seal was answered with %T", result)
+		return Inheritance{}, fault.New(fault.Internal, "a seal was answered with %T", result)
 	}
-	return end, nil
+	return left, nil
 }
+
+// Adopt opens a shard that takes over from sealed ones, of which it is given what they left. All it stores
+// comes after their ends, and what they stored of its keys it knows as duplicates. Adopting again changes nothing.
+func (r *Replica) Adopt(parents []Inheritance) error {
+	if !r.opts.Rules.Child || len(parents) == 0 || len(parents) > ParentsMax {
+		return fault.New(fault.Invalid, "shard %d cannot take over from %d shards", r.opts.Shard, len(parents))
+	}
+	if r.IsLeader() && !r.Pending() {
+		return nil
+	}
+	c := Command{Kind: CommandAdopt}
+	for _, h := range parents {
+		c.Inheritances = append(c.Inheritances, h.For(r.opts.Range))
+	}
+	c.Inheritances = fewest(c.Inheritances, r.opts.Rules.withDefaults().ProducersMax)
+	_, err := r.command(c)
+	return err
+}
+
+// Pending reports whether the shard, as far as applied here, has yet to adopt from its parents.
+func (r *Replica) Pending() bool { return r.current().pending }
 
 // command proposes c beside the queue of appends and waits for its result.
 func (r *Replica) command(c Command) (any, error) {

@@ -238,7 +238,7 @@ func TestCompletion(t *testing.T) {
 		want  []string
 	}{
 		{[]string{"st"}, []string{"stream"}},
-		{[]string{"stream", ""}, []string{"create", "delete", "describe", "list"}},
+		{[]string{"stream", ""}, []string{"create", "delete", "describe", "list", "problem", "salt", "scale", "scaling"}},
 		{[]string{"stream", "create", "x", "--sh"}, []string{"--shards"}},
 		{[]string{"completion", ""}, []string{"bash", "fish", "zsh"}},
 		{[]string{"put", "--key"}, []string{"--key", "--key-field", "--key-regex"}},

@@ -10,13 +10,21 @@ import (
 
 // shardCommands show shards.
 type shardCommands struct {
-	List shardListCommand `cmd:"" help:"List the shards of a stream with their ranges and replicas."`
+	List     shardListCommand     `cmd:"" help:"List the shards of a stream with their ranges and replicas."`
+	Split    shardSplitCommand    `cmd:"" help:"Replace a shard by several, while it is written to and read."`
+	Merge    shardMergeCommand    `cmd:"" help:"Replace two neighbouring shards by one, while they are written to and read."`
+	Load     shardLoadCommand     `cmd:"" help:"Show how loaded the shards of a stream are, and how the keys of one spread."`
+	Lineage  shardLineageCommand  `cmd:"" help:"Draw which shards came from which."`
+	Reshards shardReshardsCommand `cmd:"" help:"List splits and merges, the latest first."`
+	Abort    shardAbortCommand    `cmd:"" help:"Give up a split or merge whose shards are not closed yet."`
 }
 
 // shardListCommand lists shards.
 type shardListCommand struct {
 	target
 	Stream string `arg:"" help:"Name of the stream."`
+	Open   bool   `help:"Only those that own keys now." xor:"when"`
+	At     string `help:"Only those that owned keys at this time, for example 2026-11-26T05:00:00Z." placeholder:"TIME" xor:"when"`
 }
 
 // Run implements the command.
@@ -26,7 +34,11 @@ func (c shardListCommand) Run(ctx context.Context, s *session) error {
 		return err
 	}
 	defer cl.Close()
-	shards, err := cl.ListShards(ctx, c.Stream)
+	filter, err := filterOf(c.Open, c.At)
+	if err != nil {
+		return err
+	}
+	shards, err := cl.ListShardsWhere(ctx, c.Stream, filter)
 	if err != nil {
 		return err
 	}
@@ -48,7 +60,15 @@ type shardView struct {
 	Parents   []string      `json:"parents"`
 	Children  []string      `json:"children"`
 	Created   string        `json:"created"`
+	Opened    string        `json:"opened,omitempty"`
 	Closed    string        `json:"closed,omitempty"`
+	End       *endView      `json:"end,omitempty"`
+}
+
+// endView is where a closed shard ended, in JSON.
+type endView struct {
+	Ordinal uint64 `json:"ordinal"` // after the last record
+	Time    string `json:"time"`
 }
 
 // replicaView is a replica in JSON.
@@ -64,7 +84,10 @@ func viewShard(s *levadav1.Shard) shardView {
 		ID: s.GetId(), Number: s.GetNumber(), Group: s.GetGroup(), State: s.GetState(),
 		HashStart: s.GetHashStart(), HashEnd: s.GetHashEnd(), LeaderID: s.GetLeaderNode(), Address: s.GetLeaderAddress(),
 		Replicas: []replicaView{}, Parents: shardIDs(s.GetParents()), Children: shardIDs(s.GetChildren()),
-		Created: timeText(s.GetCreatedMs()), Closed: timeText(s.GetClosedMs()),
+		Created: timeText(s.GetCreatedMs()), Opened: timeText(s.GetOpenedMs()), Closed: timeText(s.GetClosedMs()),
+	}
+	if s.GetClosedMs() > 0 {
+		v.End = &endView{Ordinal: s.GetEndOrdinal(), Time: timeText(s.GetEndTimeMs())}
 	}
 	for _, r := range s.GetReplicas() {
 		v.Replicas = append(v.Replicas, replicaView{Node: r.GetNodeName(), NodeID: r.GetNode(), Address: r.GetAddress(), Leader: r.GetLeader()})

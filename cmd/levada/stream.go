@@ -19,6 +19,10 @@ type streamCommands struct {
 	Create   streamCreateCommand   `cmd:"" help:"Create a stream. Doing so again with the same settings does nothing."`
 	List     streamListCommand     `cmd:"" help:"List the streams."`
 	Describe streamDescribeCommand `cmd:"" help:"Show a stream and what an acknowledgement of it means."`
+	Scale    streamScaleCommand    `cmd:"" help:"Bring a stream to a number of shards, by splits and merges, while it is written to and read."`
+	Scaling  streamScalingCommand  `cmd:"" help:"Let the number of shards follow the load, or show what was decided and why."`
+	Salt     streamSaltCommand     `cmd:"" help:"Spread the records of one hash key over several shards, out of order."`
+	Problem  streamProblemCommand  `cmd:"" help:"Report shards that are hot, or that a consumer cannot keep up with, and let the cluster find the remedy."`
 	Delete   streamDeleteCommand   `cmd:"" help:"Delete a stream and all its records."`
 }
 
@@ -31,6 +35,7 @@ type streamCreateCommand struct {
 	Retention      string `help:"How long records are kept, 1h to 365d, for example 24h or 7d." default:"24h"`
 	RetentionBytes string `help:"Bytes kept per shard at most, for example 10GiB; 0 is no limit." default:"0"`
 	MaxRecordBytes string `help:"Largest record, key included, 1B to 10MiB." default:"1MiB"`
+	OnDemand       bool   `help:"Let the number of shards follow the load, from --shards on, by the default scaling policy."`
 	NoWait         bool   `help:"Return before every shard has a leader."`
 }
 
@@ -52,6 +57,11 @@ func (c streamCreateCommand) Run(ctx context.Context, s *session) error {
 	if existed {
 		s.warn("stream %s exists already with these settings", c.Name)
 	}
+	if c.OnDemand {
+		if stream, err = cl.SetScaling(ctx, c.Name, &levadav1.Scaling{OnDemand: true, ShardsMin: c.Shards}, "created on demand"); err != nil {
+			return fmt.Errorf("stream %s was created, but not its scaling policy: %w", c.Name, err)
+		}
+	}
 	return printStream(s.out, stream, c.json())
 }
 
@@ -64,14 +74,20 @@ const (
 
 // inFlags makes the cluster's refusal of a setting name the flag that set it.
 func inFlags(err error) error {
+	return inNamedFlags(err, map[string]string{
+		"name": "NAME", "shards": "--shards", "replicas": "--replicas", "retention_ms": "--retention", "retention_seconds": "--retention",
+		"retention_bytes": "--retention-bytes", "max_record_bytes": "--max-record-bytes",
+		"bounds": "--at", "parts": "--parts", "id": "--id", "parents": "SHARD", "reporter": "--reporter",
+	})
+}
+
+// inNamedFlags is inFlags for a command whose fields have these flags.
+func inNamedFlags(err error, flags map[string]string) error {
 	var known *client.Error
 	if !errors.As(err, &known) {
 		return err
 	}
-	flag := map[string]string{
-		"name": "NAME", "shards": "--shards", "replicas": "--replicas", "retention_ms": "--retention", "retention_seconds": "--retention",
-		"retention_bytes": "--retention-bytes", "max_record_bytes": "--max-record-bytes",
-	}[known.Field]
+	flag := flags[known.Field]
 	if flag == "" {
 		return err
 	}
@@ -201,15 +217,38 @@ type streamView struct {
 	DedupWindowMS  int64  `json:"dedup_window_ms"`
 	Created        string `json:"created"`
 	Durability     string `json:"durability"`
+
+	Goal            *goalView    `json:"goal,omitempty"`
+	Scaling         *scalingView `json:"scaling,omitempty"`
+	SaltedKeys      []saltedView `json:"salted_keys,omitempty"`
+	ShardHoursToday float64      `json:"shard_hours_today"`
+}
+
+// goalView is a number of shards that was set, in JSON.
+type goalView struct {
+	ID      string `json:"id"`
+	Shards  uint32 `json:"shards"`
+	Reason  string `json:"reason"`
+	Started string `json:"started"`
+	Ended   string `json:"ended,omitempty"`
+	Failure string `json:"failure,omitempty"`
 }
 
 func viewStream(s *levadav1.Stream) streamView {
-	return streamView{
+	v := streamView{
 		Name: s.GetName(), ID: s.GetId(), State: s.GetState(), Shards: s.GetOpenShards(),
 		Replicas: s.GetSettings().GetReplicas(), RetentionMS: s.GetSettings().GetRetentionMs(),
 		RetentionBytes: s.GetSettings().GetRetentionBytes(), MaxRecordBytes: s.GetSettings().GetMaxRecordBytes(),
 		DedupWindowMS: s.GetSettings().GetDedupWindowMs(), Created: timeText(s.GetCreatedMs()), Durability: s.GetDurability(),
 	}
+	if g := s.GetGoal(); g != nil {
+		v.Goal = &goalView{ID: g.GetId(), Shards: g.GetShards(), Reason: g.GetReason(), Started: timeText(g.GetStartedMs()), Ended: timeText(g.GetEndedMs()), Failure: g.GetFailure()}
+	}
+	v.Scaling, v.ShardHoursToday = viewScaling(s.GetScaling()), s.GetShardHoursToday()
+	for _, k := range s.GetSaltedKeys() {
+		v.SaltedKeys = append(v.SaltedKeys, saltedView{k.GetHashKey(), k.GetParts(), timeText(k.GetSinceMs())})
+	}
+	return v
 }
 
 func printStreams(w io.Writer, streams []*levadav1.Stream, asJSON bool) error {
@@ -247,6 +286,18 @@ func printStream(w io.Writer, stream *levadav1.Stream, asJSON bool) error {
 	t.add("de-duplication window", durationText(v.DedupWindowMS))
 	t.add("created", v.Created)
 	t.add("durability", v.Durability)
+	if g := v.Goal; g != nil && g.Ended == "" {
+		t.add("on its way to", fmt.Sprintf("%d shards, since %s (%s)", g.Shards, g.Started, g.ID))
+	} else if g != nil && g.Failure != "" {
+		t.add("given up", fmt.Sprintf("%d shards, at %s: %s", g.Shards, g.Ended, g.Failure))
+	}
+	if v.Scaling != nil {
+		t.add("scaling", v.Scaling.text())
+		t.add("shard hours today", fmt.Sprintf("%.1f", v.ShardHoursToday))
+	}
+	for _, k := range v.SaltedKeys {
+		t.add("salted key", fmt.Sprintf("%s over %d hash keys since %s", k.HashKey, k.Parts, k.Since))
+	}
 	return t.print(w)
 }
 

@@ -107,26 +107,52 @@ func (r Range) String() string { return fmt.Sprintf("[%s, %s]", r.Start, r.End) 
 
 // SplitEven cuts the whole key space into n contiguous ranges, n >= 1, whose
 // widths differ by at most one, in ascending order.
-func SplitEven(n int) []Range {
-	ranges := make([]Range, n)
-	space := new(big.Int).Lsh(big.NewInt(1), 128)
-	bound := func(i int) Key {
-		x := new(big.Int).Mul(space, big.NewInt(int64(i)))
-		x.Div(x, big.NewInt(int64(n)))
-		var buf [Size]byte
-		return FromBytes(x.FillBytes(buf[:]))
+func SplitEven(n int) []Range { return Full.SplitEven(n) }
+
+// SplitEven cuts r into n contiguous ranges, n >= 1, whose widths differ by at most one, in
+// ascending order. It returns nil if r has fewer than n keys.
+func (r Range) SplitEven(n int) []Range {
+	start, width := r.Start.big(), r.width()
+	if width.Cmp(big.NewInt(int64(n))) < 0 {
+		return nil
 	}
+	ranges := make([]Range, n)
 	for i := range ranges {
-		ranges[i].Start = bound(i)
-		ranges[i].End = Max
+		x := new(big.Int).Mul(width, big.NewInt(int64(i)))
+		x.Add(x.Div(x, big.NewInt(int64(n))), start)
+		var buf [Size]byte
+		ranges[i].Start = FromBytes(x.FillBytes(buf[:]))
+		ranges[i].End = r.End
 		if i > 0 {
-			ranges[i-1].End = ranges[i].Start.prev()
+			ranges[i-1].End = ranges[i].Start.Prev()
 		}
 	}
 	return ranges
 }
 
-func (k Key) prev() Key {
+// width returns the number of keys, 1 to 2^128.
+func (r Range) width() *big.Int {
+	w := new(big.Int).Sub(r.End.big(), r.Start.big())
+	return w.Add(w, big.NewInt(1))
+}
+
+// Prev returns k-1; of the smallest key it is the largest.
+func (k Key) Prev() Key {
 	lo, borrow := bits.Sub64(k.Lo, 1, 0)
 	return Key{k.Hi - borrow, lo}
+}
+
+// Next returns k+1; of the largest key it is the smallest.
+func (k Key) Next() Key {
+	lo, carry := bits.Add64(k.Lo, 1, 0)
+	return Key{k.Hi + carry, lo}
+}
+
+// MarshalText returns the decimal form.
+func (k Key) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// UnmarshalText reads the decimal form.
+func (k *Key) UnmarshalText(text []byte) (err error) {
+	*k, err = Parse(string(text))
+	return err
 }

@@ -62,7 +62,7 @@ func TestSplitEvenTiles(t *testing.T) {
 		}
 		var least, most *big.Int
 		for i, r := range ranges {
-			if i > 0 && ranges[i-1].End != r.Start.prev() {
+			if i > 0 && ranges[i-1].End != r.Start.Prev() {
 				t.Fatalf("n=%d: gap or overlap before range %d", n, i)
 			}
 			w := new(big.Int).Sub(r.End.big(), r.Start.big())

@@ -22,6 +22,10 @@ var (
 	flagNodes   = flag.Int("chaos.nodes", 3, "number of nodes")
 	flagShards  = flag.Int("chaos.shards", 8, "shards of the largest stream")
 	flagRate    = flag.Int("chaos.rate", 400, "records a second of each producer of the client library")
+	flagReshard = flag.Duration("chaos.reshard", 2*time.Second, "time between two reshards, on average; 0 for none")
+	flagStorms  = flag.Int("chaos.storms", 1, "how many ask for reshards at the same time")
+	flagBytes   = flag.Int("chaos.bytes", 0, "bytes that each record of these has in addition")
+	flagFaults  = flag.Bool("chaos.faults", true, "let nodes fail; without it there is load, and reshards, only")
 	flagRace    = flag.Bool("chaos.race", false, "build the nodes with the race detector")
 	flagStall   = flag.Duration("chaos.stall", 10*time.Second, "longest time without writes after a fault of one node (I14)")
 	flagHeal    = flag.Duration("chaos.heal", 90*time.Second, "longest time to heal after the last fault (I15)")
@@ -35,23 +39,32 @@ func TestChaos(t *testing.T) {
 	if seed == 0 {
 		seed = uint64(time.Now().UnixNano()) % 1_000_000
 	}
-	replay := fmt.Sprintf("go test ./tests/chaos -run 'TestChaos$' -count=1 -chaos.seed=%d -chaos.seconds=%d -chaos.nodes=%d -chaos.shards=%d -chaos.rate=%d",
-		seed, *flagSeconds, *flagNodes, *flagShards, *flagRate)
+	replay := fmt.Sprintf("go test ./tests/chaos -run 'TestChaos$' -count=1 -chaos.seed=%d -chaos.seconds=%d -chaos.nodes=%d -chaos.shards=%d -chaos.rate=%d -chaos.bytes=%d -chaos.reshard=%v -chaos.storms=%d -chaos.faults=%v",
+		seed, *flagSeconds, *flagNodes, *flagShards, *flagRate, *flagBytes, *flagReshard, *flagStorms, *flagFaults)
 	t.Logf("replay: %s", replay)
 	defer func() {
 		if t.Failed() {
 			t.Logf("replay: %s", replay)
 		}
 	}()
-	r := &run{t: t, seed: seed, started: time.Now()}
-	r.cluster = cluster.Start(t, cluster.Options{Nodes: *flagNodes, Name: "chaos", Race: *flagRace, Proxied: true})
-	r.note("healthy")
 	replicas := min(3, *flagNodes)
-	r.streams = []*stream{
-		newStream("events", uint32(*flagShards), replicas),
-		newStream("ledger", 1, replicas),
-		newStream("orders", 3, replicas),
+	r := begin(t, seed, cluster.Options{Nodes: *flagNodes, Name: "chaos", Race: *flagRace, Proxied: true},
+		newStream("events", uint32(*flagShards), replicas), newStream("ledger", 1, replicas), newStream("orders", 3, replicas))
+	before, err := r.resources(t.Context())
+	if err != nil {
+		t.Fatal(err)
 	}
+	r.started = time.Now()
+	nemesis, storm := r.attack()
+	r.judge(before, nemesis, storm)
+}
+
+// begin starts a cluster with streams and returns a run that has not started.
+func begin(t *testing.T, seed uint64, o cluster.Options, streams ...*stream) *run {
+	t.Helper()
+	r := &run{t: t, seed: seed, started: time.Now(), streams: streams}
+	r.cluster = cluster.Start(t, o)
+	r.note("healthy")
 	ctx, cancel := context.WithTimeout(t.Context(), cluster.StartMax)
 	defer cancel()
 	for _, s := range r.streams {
@@ -64,24 +77,39 @@ func TestChaos(t *testing.T) {
 		t.Fatalf("not healthy with its streams: %v", err)
 	}
 	r.note("healthy with streams")
-	before, err := r.resources(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.started = time.Now()
-	nemesis := r.attack()
-	r.judge(before, nemesis)
+	return r
 }
 
-// attack puts load on the cluster, lets the nemesis work, heals the cluster,
-// and returns once the load has drained and every follower has seen everything.
-func (r *run) attack() *nemesis {
-	n := &nemesis{run: r, rng: r.random(1)}
+// attack puts load on the cluster and lets the nemesis and the storm work.
+func (r *run) attack() (*nemesis, *storm) {
+	n, resharding := &nemesis{run: r, rng: r.random(1)}, &storm{run: r}
 	load, endLoad := context.WithTimeout(r.t.Context(), time.Duration(*flagSeconds)*time.Second)
 	defer endLoad()
+	r.underLoad(load, func() {
+		var storms sync.WaitGroup
+		for i := range *flagStorms {
+			if *flagReshard > 0 {
+				storms.Go(func() { resharding.work(load, i) })
+			}
+		}
+		if *flagFaults {
+			n.work(load)
+		}
+		<-load.Done()
+		r.note("heal")
+		n.heal()
+		storms.Wait()
+	})
+	return n, resharding
+}
+
+// underLoad writes and reads until load ends, while work does what it does and leaves all nodes up, and
+// returns once the load has drained and every follower has seen everything.
+func (r *run) underLoad(load context.Context, work func()) {
 	following, endFollowing := context.WithCancel(r.t.Context())
 	defer endFollowing()
 	var producers, followers sync.WaitGroup
+	followers.Go(func() { r.watch(following, &followers) })
 	for i, s := range r.streams {
 		purpose := uint64(100 * (i + 1))
 		raw := &rawProducer{run: r, stream: s, rng: r.random(purpose)}
@@ -93,16 +121,8 @@ func (r *run) attack() *nemesis {
 			producers.Go(func() { p.work(load) })
 		}
 		followers.Go(func() { r.consume(following, s) })
-		for shard := range s.shards {
-			nodes := r.cluster.Nodes
-			alone, through := nodes[int(shard)%len(nodes)], nodes[int(shard+1)%len(nodes)]
-			followers.Go(func() { r.follow(following, s, shard, alone, true) })
-			followers.Go(func() { r.follow(following, s, shard, through, false) })
-		}
 	}
-	n.work(load)
-	r.note("heal")
-	n.heal()
+	work()
 	healed := r.now()
 	limited, cancel := context.WithTimeout(r.t.Context(), *flagHeal)
 	defer cancel()
@@ -110,6 +130,9 @@ func (r *run) attack() *nemesis {
 		r.t.Errorf("I15: not healthy %v after the last fault: %v", *flagHeal, err)
 	}
 	producers.Wait() // each is bounded by drainMax
+	if err := r.awaitResharded(limited); err != nil {
+		r.t.Errorf("I15: reshards still under way %v after the last fault: %v", *flagHeal, err)
+	}
 	if err := r.awaitLevel(limited); err != nil {
 		r.t.Errorf("I15: replicas not level %v after the last fault: %v", *flagHeal, err)
 	}
@@ -117,7 +140,6 @@ func (r *run) attack() *nemesis {
 	wait(r.t.Context(), followersLag)
 	endFollowing()
 	followers.Wait()
-	return n
 }
 
 const (
@@ -159,7 +181,7 @@ func (r *run) awaitLevel(ctx context.Context) error {
 }
 
 // judge reads everything from every replica and reports each broken promise.
-func (r *run) judge(before map[string]history.Resources, n *nemesis) {
+func (r *run) judge(before map[string]history.Resources, n *nemesis, resharding *storm) {
 	for _, err := range n.errs {
 		r.t.Errorf("the nemesis failed: %v", err)
 	}
@@ -168,14 +190,16 @@ func (r *run) judge(before map[string]history.Resources, n *nemesis) {
 	var all []*history.Stream
 	var violations []history.Violation
 	total := totals{}
+	closed := 0
 	for _, s := range r.streams {
-		copies, ends, err := r.copyAll(ctx, s)
+		shards, copies, ends, err := r.copyAll(ctx, s)
 		if err != nil {
 			r.t.Errorf("I1: %v", err)
 			continue
 		}
+		closed += countClosed(shards)
 		h := &history.Stream{
-			Name: s.name, Shards: s.shards, Replicas: s.replicas,
+			Name: s.name, Shards: shards, Replicas: s.replicas,
 			Writes: s.writes, Copies: copies, Readers: s.readers, Ends: ends,
 		}
 		all = append(all, h)
@@ -185,19 +209,40 @@ func (r *run) judge(before map[string]history.Resources, n *nemesis) {
 	}
 	recoveries, stalls := history.CheckStalls(all, n.faults, *flagStall)
 	violations = append(violations, stalls...)
-	violations = append(violations, r.leaks(ctx, before)...)
+	more := 0
+	for _, h := range all {
+		more += len(h.Shards)
+	}
+	for _, s := range r.streams {
+		more -= int(s.shards)
+	}
+	violations = append(violations, r.leaks(ctx, before, more)...)
 	for _, v := range violations {
 		r.t.Error(v)
 	}
 	if total.acked == 0 {
 		r.t.Error("nothing was acknowledged: the run shows nothing")
 	}
-	fmt.Printf("chaos seed %d: %v; %s; %d violations\n", r.seed, total, n.summary(recoveries), len(violations))
+	if *flagReshard > 0 && closed == 0 && *flagSeconds >= 20 {
+		r.t.Error("no shard was split or merged: the run shows nothing of it")
+	}
+	fmt.Printf("chaos seed %d: %v; %s; %d shards closed by %d reshards, %d refused, %d without answer; %s; %d violations\n",
+		r.seed, total, n.summary(recoveries), closed, resharding.done, resharding.refused, resharding.unknown, r.pauses(ctx, all), len(violations))
+}
+
+func countClosed(shards []history.Shard) (n int) {
+	for _, sh := range shards {
+		if sh.Closed {
+			n++
+		}
+	}
+	return n
 }
 
 // leaks compares what the nodes hold with the time before the load (I16). What belongs to the
-// load's own connections goes away shortly after it.
-func (r *run) leaks(ctx context.Context, before map[string]history.Resources) (violations []history.Violation) {
+// load's own connections goes away shortly after it. Shards that there were not before, closed ones among
+// them, take some as well.
+func (r *run) leaks(ctx context.Context, before map[string]history.Resources, moreShards int) (violations []history.Violation) {
 	ctx, cancel := context.WithTimeout(ctx, leakMax)
 	defer cancel()
 	err := cluster.Await(ctx, func(ctx context.Context) error {
@@ -205,7 +250,7 @@ func (r *run) leaks(ctx context.Context, before map[string]history.Resources) (v
 		if err != nil {
 			return err
 		}
-		if violations = history.CheckResources(before, now, history.Resources{Goroutines: 100, Descriptors: 50}); len(violations) > 0 {
+		if violations = history.CheckResources(before, now, history.Resources{Goroutines: 100 + 8*moreShards, Descriptors: 50 + 4*moreShards}); len(violations) > 0 {
 			return errors.New("not yet")
 		}
 		return nil

@@ -16,6 +16,7 @@ type clientProducer struct {
 	run    *run
 	stream *stream
 	rng    *rand.Rand
+	plain  bool // with the library's own settings
 }
 
 const (
@@ -48,11 +49,15 @@ type session struct {
 }
 
 func (p *clientProducer) session(ctx context.Context, c *client.Client) {
-	producer, err := c.Producer(p.stream.name, client.ProducerOptions{
+	options := client.ProducerOptions{
 		BatchBytes:       2<<10 + p.rng.IntN(128<<10),
 		InFlightPerShard: 1 + p.rng.IntN(16),
 		MaxBytesInFlight: 4 << 20,
-	})
+	}
+	if p.plain {
+		options = client.ProducerOptions{}
+	}
+	producer, err := c.Producer(p.stream.name, options)
 	if err != nil {
 		p.run.t.Errorf("open a producer: %v", err)
 		return
@@ -87,7 +92,9 @@ func (s *session) hasFailed() bool {
 }
 
 // size draws the size of a payload: mostly small, now and then large.
-func (p *clientProducer) size() int {
+func (p *clientProducer) size() int { return *flagBytes + p.ownSize() }
+
+func (p *clientProducer) ownSize() int {
 	switch n := p.rng.IntN(1000); {
 	case n == 0:
 		return 100_000 + p.rng.IntN(600_000)

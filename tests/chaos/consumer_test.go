@@ -53,7 +53,9 @@ func (r *run) consume(ctx context.Context, s *stream) {
 	defer c.Close()
 	reader := c.ReadStream(ctx, s.name, client.ReadOptions{Follow: true})
 	defer reader.Close()
-	byShard := make([]history.Reader, s.shards)
+	byShard := map[uint32]*history.Reader{}
+	type line struct{ producer, key uint32 }
+	last := map[line]uint64{}
 	for ctx.Err() == nil {
 		records, err := reader.NextBatch(ctx)
 		if err != nil && ctx.Err() == nil {
@@ -61,19 +63,25 @@ func (r *run) consume(ctx context.Context, s *stream) {
 			break
 		}
 		for _, rec := range records {
-			if rec.Shard >= s.shards {
-				s.violated("I3", "the client library read record %s of shard %d", rec.Sequence, rec.Shard)
-				continue
-			}
 			e := entryOf(rec.Sequence, record.Record{Key: []byte(rec.PartitionKey), Data: rec.Data})
-			byShard[rec.Shard].Entries = append(byShard[rec.Shard].Entries, e)
+			one := byShard[rec.Shard]
+			if one == nil {
+				one = &history.Reader{Name: "a reader of the client library", Shard: rec.Shard}
+				byShard[rec.Shard] = one
+			}
+			one.Entries = append(one.Entries, e)
+			// Over all generations of shards the order of a key is that in which it was written.
+			l := line{e.Value.Producer, e.Value.Key}
+			if e.Value.Counter < last[l] {
+				s.violated("I8", "the client library read %s of shard %d after counter %d", e.Value, rec.Shard, last[l])
+			}
+			last[l] = max(last[l], e.Value.Counter)
 		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for shard, one := range byShard {
-		one.Name, one.Shard = "a reader of the client library", uint32(shard)
-		s.readers = append(s.readers, one)
+	for _, one := range byShard {
+		s.readers = append(s.readers, *one)
 	}
 }
 
@@ -88,16 +96,20 @@ func (r *run) dial(ctx context.Context) *client.Client {
 }
 
 // copyAll reads everything that every replica of the stream holds.
-func (r *run) copyAll(ctx context.Context, s *stream) (copies []history.Replica, ends []history.ShardEnd, err error) {
+func (r *run) copyAll(ctx context.Context, s *stream) (all []history.Shard, copies []history.Replica, ends []history.ShardEnd, err error) {
 	state, err := r.cluster.State(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	shards, err := r.shardsOf(ctx, s)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	for _, shard := range shards {
+		all = append(all, history.Shard{
+			Number: shard.GetNumber(), Keys: rangeOf(shard), Parents: shard.GetParents(),
+			Closed: shard.GetState() == "closed", End: shard.GetEndOrdinal(), EndTime: shard.GetEndTimeMs(),
+		})
 		end := history.ShardEnd{Shard: shard.GetNumber(), Tails: map[string]uint64{}}
 		if leader := r.cluster.ByID(state, shard.GetLeaderNode()); leader != nil {
 			end.Leader = leader.Name
@@ -117,7 +129,7 @@ func (r *run) copyAll(ctx context.Context, s *stream) (copies []history.Replica,
 				return nil
 			})
 			if err != nil {
-				return nil, nil, fmt.Errorf("read stream %s shard %d from %s alone: %w", s.name, shard.GetNumber(), node.Name, err)
+				return nil, nil, nil, fmt.Errorf("read stream %s shard %d from %s alone: %w", s.name, shard.GetNumber(), node.Name, err)
 			}
 			one.First = bounds.First
 			end.Tails[node.Name] = bounds.Tail
@@ -125,5 +137,5 @@ func (r *run) copyAll(ctx context.Context, s *stream) (copies []history.Replica,
 		}
 		ends = append(ends, end)
 	}
-	return copies, ends, nil
+	return all, copies, ends, nil
 }

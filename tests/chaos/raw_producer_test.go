@@ -39,8 +39,13 @@ const attemptMax = 5 * time.Second
 func (p *rawProducer) work(ctx context.Context) {
 	p.session = p.stream.sessions.Add(1)
 	for ctx.Err() == nil {
-		shard := uint32(p.rng.IntN(int(p.stream.shards)))
-		from, batch := p.batch(shard, record.ProducerID{}, 0)
+		sh, keys := p.stream.anyOpen(p.rng)
+		if len(keys) == 0 {
+			wait(ctx, rawPause)
+			continue
+		}
+		shard := sh.GetNumber()
+		from, batch := p.batch(keys, record.ProducerID{}, 0)
 		damaged := p.rng.IntN(20) == 0
 		if damaged {
 			batch = slices.Clone(batch)
@@ -66,7 +71,13 @@ func (p *rawProducer) repeat(ctx context.Context) {
 	for ctx.Err() == nil {
 		p.session = p.stream.sessions.Add(1)
 		p.counter = 0
-		p.repeatSession(ctx, uint32(p.rng.IntN(int(p.stream.shards))))
+		if sh, keys := p.stream.anyOpen(p.rng); len(keys) > 0 {
+			if p.rng.IntN(2) == 0 { // one key never has to part
+				keys = keys[:1]
+			}
+			p.repeatSession(ctx, sh.GetNumber(), keys)
+		}
+		wait(ctx, rawPause)
 	}
 	p.stream.record(p.writes)
 }
@@ -74,24 +85,32 @@ func (p *rawProducer) repeat(ctx context.Context) {
 // sessionBatches is how many batches a session has before the next shard's turn.
 const sessionBatches = 200
 
-func (p *rawProducer) repeatSession(ctx context.Context, shard uint32) {
+// After a split or a merge a session goes on in the shard that has all of its keys: that one
+// knows what was stored before, and answers it with the places in its parents.
+func (p *rawProducer) repeatSession(ctx context.Context, shard uint32, keys []uint32) {
 	var id record.ProducerID
 	binary.LittleEndian.PutUint64(id[:], p.run.seed)
 	binary.LittleEndian.PutUint32(id[8:], p.session)
 	id[15] = 1
 	for range sessionBatches {
 		next := p.counter + 1
-		from, batch := p.batch(shard, id, next)
-		resp, err := p.sendUntilAnswered(ctx, shard, batch)
-		if err != nil {
+		from, batch := p.batch(keys, id, next)
+		resp, in, err := p.sendUntilAnswered(ctx, shard, keys, batch)
+		switch {
+		case kind.KindOf(err) == kind.ShardClosed:
+			p.settle(from, history.Failed) // its keys went to several shards: it ends here
+			return
+		case err != nil:
 			return // refused after an attempt of unknown outcome, or time is up: all stays unknown
 		}
+		shard = in
 		p.acknowledge(from, shard, resp)
 		if p.rng.IntN(3) == 0 {
-			again, err := p.sendUntilAnswered(ctx, shard, batch)
-			if err == nil && !samePlaces(resp, again) {
-				p.stream.violated("I5", "a batch of shard %d sent again was stored at %v and then at %v", shard, resp.GetRanges(), again.GetRanges())
+			again, in, err := p.sendUntilAnswered(ctx, shard, keys, batch)
+			if err == nil && !samePlaces(resp, shard, again, in) {
+				p.stream.violated("I5", "a batch of shard %d sent again was stored at %v and then, by shard %d, at %v", shard, resp.GetRanges(), in, again.GetRanges())
 			}
+			// A shard that was closed still tells what it has; only where it is gone may it be asked in vain.
 			if err != nil && ctx.Err() == nil {
 				p.stream.violated("I5", "a batch of shard %d sent again was answered with %v", shard, err)
 			}
@@ -100,21 +119,56 @@ func (p *rawProducer) repeatSession(ctx context.Context, shard uint32) {
 	}
 }
 
-func (p *rawProducer) sendUntilAnswered(ctx context.Context, shard uint32, batch record.Batch) (*levadav1.AppendResponse, error) {
+// sendUntilAnswered sends a batch until it is acknowledged, following its keys to the shards that take over, and says which
+// shard answered. ShardClosed means that nothing was written and no single shard has all of the keys.
+func (p *rawProducer) sendUntilAnswered(ctx context.Context, shard uint32, keys []uint32, batch record.Batch) (*levadav1.AppendResponse, uint32, error) {
 	for {
 		resp, err := p.send(shard, batch, false)
 		if err == nil || ctx.Err() != nil || kind.KindOf(err) == kind.StaleProducer {
-			return resp, err
+			return resp, shard, err
+		}
+		if closed := kind.As(err); closed != nil && closed.Kind == kind.ShardClosed {
+			heir, found := p.heir(ctx, closed.Successors, keys)
+			if !found {
+				return nil, shard, err
+			}
+			shard = heir
 		}
 		wait(ctx, rawPause)
 	}
 }
 
-// batch makes the next one to five records of keys of a shard; from is the index of the first in p.writes.
-func (p *rawProducer) batch(shard uint32, id record.ProducerID, first uint64) (from int, _ record.Batch) {
+// heir returns the one of a closed shard's successors that has all of the keys.
+func (p *rawProducer) heir(ctx context.Context, successors, keys []uint32) (uint32, bool) {
+	for ctx.Err() == nil {
+		shards, err := p.run.shardsOf(ctx, p.stream)
+		if err != nil {
+			wait(ctx, rawPause)
+			continue
+		}
+		for _, sh := range shards {
+			if slices.Contains(successors, sh.GetNumber()) && len(p.stream.keysIn(rangeOf(sh))) >= len(keys) && containsAll(p.stream.keysIn(rangeOf(sh)), keys) {
+				return sh.GetNumber(), true
+			}
+		}
+		return 0, false
+	}
+	return 0, false
+}
+
+func containsAll(all, some []uint32) bool {
+	for _, k := range some {
+		if !slices.Contains(all, k) {
+			return false
+		}
+	}
+	return true
+}
+
+// batch makes the next one to five records of some keys; from is the index of the first in p.writes.
+func (p *rawProducer) batch(keys []uint32, id record.ProducerID, first uint64) (from int, _ record.Batch) {
 	b := record.NewBuilder(4096)
 	from = len(p.writes)
-	keys := p.stream.byShard[shard]
 	for range 1 + p.rng.IntN(5) {
 		p.counter++
 		v := history.Value{Producer: p.session, Key: keys[p.rng.IntN(len(keys))], Counter: p.counter}
@@ -156,7 +210,7 @@ func (p *rawProducer) send(shard uint32, batch record.Batch, noForward bool) (*l
 // refused reports whether err promises that nothing was done.
 func refused(err error) bool {
 	switch kind.KindOf(err) {
-	case kind.Invalid, kind.NotFound, kind.TooLarge, kind.Throttled, kind.NotLeader, kind.Denied:
+	case kind.Invalid, kind.NotFound, kind.TooLarge, kind.Throttled, kind.NotLeader, kind.Denied, kind.ShardClosed:
 		return true
 	}
 	return false
@@ -173,11 +227,12 @@ func (p *rawProducer) acknowledge(from int, shard uint32, resp *levadav1.AppendR
 	p.settle(from, history.Acked)
 	i := from
 	for _, r := range resp.GetRanges() {
+		in := shardIn(r, shard)
 		for k := range uint64(r.GetCount()) {
 			if i == len(p.writes) {
 				break
 			}
-			p.writes[i].Shard, p.writes[i].Seq = shard, seqno.New(r.GetTimeMs(), r.GetFirstOrdinal()+k, shard)
+			p.writes[i].Shard, p.writes[i].Seq = in, seqno.New(r.GetTimeMs(), r.GetFirstOrdinal()+k, in)
 			i++
 		}
 	}
@@ -187,16 +242,24 @@ func (p *rawProducer) acknowledge(from int, shard uint32, resp *levadav1.AppendR
 	p.stream.acked(shard, p.writes[from].Sent)
 }
 
-// samePlaces reports whether two acknowledgements name the same positions.
-func samePlaces(a, b *levadav1.AppendResponse) bool {
-	places := func(resp *levadav1.AppendResponse) []seqno.Number {
+// shardIn returns the shard that has the records of a range: the one that answered, or an ancestor.
+func shardIn(r *levadav1.AppendedRange, shard uint32) uint32 {
+	if r.Ancestor != nil {
+		return r.GetAncestor()
+	}
+	return shard
+}
+
+// samePlaces reports whether two acknowledgements, each of a shard, name the same positions.
+func samePlaces(a *levadav1.AppendResponse, inA uint32, b *levadav1.AppendResponse, inB uint32) bool {
+	places := func(resp *levadav1.AppendResponse, shard uint32) []seqno.Number {
 		var out []seqno.Number
 		for _, r := range resp.GetRanges() {
 			for k := range uint64(r.GetCount()) {
-				out = append(out, seqno.New(r.GetTimeMs(), r.GetFirstOrdinal()+k, 0))
+				out = append(out, seqno.New(r.GetTimeMs(), r.GetFirstOrdinal()+k, shardIn(r, shard)))
 			}
 		}
 		return out
 	}
-	return slices.Equal(places(a), places(b))
+	return slices.Equal(places(a, inA), places(b, inB))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -38,15 +39,15 @@ func (r *run) random(purpose uint64) *rand.Rand { return rand.New(rand.NewPCG(r.
 // stream is one stream under load, and what is known about it.
 type stream struct {
 	name     string
-	shards   uint32
+	shards   uint32 // at the beginning
 	replicas int
-	keys     []uint32   // numbers of the keys in use; they reach every shard
-	byShard  [][]uint32 // the same keys by shard
+	keys     []uint32 // numbers of the keys in use; they reach every shard that there is at the beginning
 
-	sessions atomic.Uint32  // producer numbers given out
-	lastSent []atomic.Int64 // per shard: the latest sending time of an acknowledged record, in ns of the run
+	sessions atomic.Uint32 // producer numbers given out
+	open     atomic.Pointer[[]*levadav1.Shard]
 
 	mu         sync.Mutex
+	lastSent   map[uint32]time.Duration // by shard: the latest sending time of an acknowledged record
 	writes     []history.Write
 	readers    []history.Reader
 	violations []history.Violation
@@ -56,24 +57,46 @@ type stream struct {
 const keysPerShard = 3
 
 func newStream(name string, shards uint32, replicas int) *stream {
-	s := &stream{
-		name: name, shards: shards, replicas: replicas,
-		byShard: make([][]uint32, shards), lastSent: make([]atomic.Int64, shards),
-	}
+	s := &stream{name: name, shards: shards, replicas: replicas, lastSent: map[uint32]time.Duration{}}
 	ranges := hashkey.SplitEven(int(shards))
 	for poorest := 0; poorest < keysPerShard; {
-		key := uint32(len(s.keys))
-		s.keys = append(s.keys, key)
-		hash := hashkey.FromPartitionKey([]byte(history.KeyText(key)))
+		s.keys = append(s.keys, uint32(len(s.keys)))
 		poorest = len(s.keys)
-		for i, r := range ranges {
-			if r.Contains(hash) {
-				s.byShard[i] = append(s.byShard[i], key)
-			}
-			poorest = min(poorest, len(s.byShard[i]))
+		for _, r := range ranges {
+			poorest = min(poorest, len(s.keysIn(r)))
 		}
 	}
 	return s
+}
+
+// keysIn returns the keys in use that a range has.
+func (s *stream) keysIn(r hashkey.Range) (in []uint32) {
+	for _, key := range s.keys {
+		if r.Contains(hashkey.FromPartitionKey([]byte(history.KeyText(key)))) {
+			in = append(in, key)
+		}
+	}
+	return in
+}
+
+// rangeOf returns the keys that a shard owns.
+func rangeOf(sh *levadav1.Shard) hashkey.Range {
+	start, err1 := hashkey.Parse(sh.GetHashStart())
+	end, err2 := hashkey.Parse(sh.GetHashEnd())
+	if err1 != nil || err2 != nil {
+		panic(fmt.Sprintf("shard %d has no range: %v, %v", sh.GetNumber(), err1, err2)) // the API's own numbers
+	}
+	return hashkey.Range{Start: start, End: end}
+}
+
+// anyOpen draws a shard that owned keys a moment ago and some of the keys in use, nil if none is known.
+func (s *stream) anyOpen(rng *rand.Rand) (*levadav1.Shard, []uint32) {
+	open := s.open.Load()
+	if open == nil || len(*open) == 0 {
+		return nil, nil
+	}
+	sh := (*open)[rng.IntN(len(*open))]
+	return sh, s.keysIn(rangeOf(sh))
 }
 
 // create creates the stream in the cluster. It keeps everything that is
@@ -86,15 +109,16 @@ func (s *stream) create(ctx context.Context, c *cluster.Cluster) error {
 
 // acked notes that a record sent at the given time is stored in a shard.
 func (s *stream) acked(shard uint32, sent time.Duration) {
-	if shard >= s.shards {
-		return // the checker will say so
-	}
-	for last := &s.lastSent[shard]; ; {
-		old := last.Load()
-		if int64(sent) <= old || last.CompareAndSwap(old, int64(sent)) {
-			return
-		}
-	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lastSent[shard] = max(s.lastSent[shard], sent)
+}
+
+// wroteAfter reports whether a shard has acknowledged a record that was sent at a time or later.
+func (s *stream) wroteAfter(shard uint32, at time.Duration) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lastSent[shard] >= at
 }
 
 // record adds what a producer session did.
@@ -117,6 +141,12 @@ func (s *stream) violated(invariant, format string, args ...any) {
 	s.violations = append(s.violations, history.Violation{Invariant: invariant, Detail: "stream " + s.name + ": " + fmt.Sprintf(format, args...)})
 }
 
+// owns reports whether a shard owned keys a moment ago.
+func (s *stream) owns(shard uint32) bool {
+	open := s.open.Load()
+	return open != nil && slices.ContainsFunc(*open, func(sh *levadav1.Shard) bool { return sh.GetNumber() == shard })
+}
+
 // ledBy returns the shards that a node leads, by stream; nil if nobody says.
 func (r *run) ledBy(ctx context.Context, node *cluster.Node) map[string][]uint32 {
 	state, err := r.cluster.State(ctx)
@@ -130,7 +160,7 @@ func (r *run) ledBy(ctx context.Context, node *cluster.Node) map[string][]uint32
 			return nil
 		}
 		for _, shard := range shards {
-			if r.cluster.ByID(state, shard.GetLeaderNode()) == node {
+			if shard.GetState() == "open" && len(s.keysIn(rangeOf(shard))) > 0 && r.cluster.ByID(state, shard.GetLeaderNode()) == node {
 				led[s.name] = append(led[s.name], shard.GetNumber())
 			}
 		}
@@ -172,7 +202,7 @@ func (r *run) awaitWrites(ctx context.Context, led map[string][]uint32, after ti
 	_ = cluster.Await(ctx, func(context.Context) error { // CheckStalls judges what was not reached
 		for _, s := range r.streams {
 			for _, shard := range led[s.name] {
-				if s.lastSent[shard].Load() < int64(after) {
+				if s.owns(shard) && !s.wroteAfter(shard, after) {
 					return fmt.Errorf("stream %s shard %d takes no writes", s.name, shard)
 				}
 			}

@@ -45,8 +45,8 @@ var table = []mutation{
 	},
 	{
 		name: "drop-deduplication", file: "partition/state.go",
-		old: "	if b.Producer().IsZero() {\n		s.appendNew(b, o, result)\n		return\n	}\n	p := s.producers",
-		new: "	if true {\n		s.appendNew(b, o, result)\n		return\n	}\n	p := s.producers",
+		old: "	if b.Producer().IsZero() {\n		s.appendNew(b, nil, o, result)\n		return\n	}\n	p, torn := s.producers",
+		new: "	if true {\n		s.appendNew(b, nil, o, result)\n		return\n	}\n	p, torn := s.producers",
 		pkg: "./partition", test: "TestDuplicateAcknowledgedOnce",
 	},
 	{
@@ -102,6 +102,66 @@ var table = []mutation{
 		old: "	c := g.host.raftConfig()\n",
 		new: "	c := g.host.raftConfig()\n	c.PreVoteDisabled = true\n",
 		pkg: "./raftfsm", test: "TestPreVoteIsActive",
+	},
+	{
+		name: "forget-producers-on-split", file: "partition/inherit.go",
+		old: "		for _, p := range h.producers {\n			q := *p // the original",
+		new: "		for _, p := range h.producers[:0] {\n			q := *p // the original",
+		pkg: "./partition", test: "TestSplitKeepsProducers",
+	},
+	{
+		name: "take-the-maximum-on-merge", file: "partition/inherit.go",
+		old: "		if q.scoped, q.scope = n.scope != keys, n.scope; !q.scoped {\n",
+		new: "		if q.scoped, q.scope = false, n.scope; !q.scoped {\n",
+		pkg: "./partition", test: "TestMergeKeepsNumberingsApart",
+	},
+	{
+		name: "open-children-before-the-seal", file: "partition/state.go",
+		old: "	return &State{pending: r.Child,",
+		new: "	return &State{pending: false && r.Child,",
+		pkg: "./partition", test: "TestNothingIsStoredBeforeTheAdoption",
+	},
+	{
+		name: "start-children-at-their-own-clock", file: "partition/inherit.go",
+		old: "		s.time = max(s.time, min(h.Time+1, seqno.MaxTime))\n",
+		new: "",
+		pkg: "./partition", test: "TestSplitKeepsProducers",
+	},
+	{
+		name: "hand-down-without-waiting", file: "client/hand_down.go",
+		old: "	l.gated.Store(true)\n",
+		new: "",
+		pkg: "./client", test: "TestHistory",
+	},
+	{
+		name: "forget-numberings-one-by-one", file: "partition/producer.go",
+		old: "	for p := t.byID[p.id]; p != nil; p = p.wider {\n		p.seen = now",
+		new: "	for p := p; p != nil; p = nil {\n		p.seen = now",
+		pkg: "./partition", test: "TestNumberingsOfAProducerLeaveTogether",
+	},
+	{
+		name: "age-producers-by-the-childs-clock", file: "partition/inherit.go",
+		old: "			q.seen += now - h.Time\n",
+		new: "",
+		pkg: "./partition", test: "TestInheritedProducersAgeFromTheSeal",
+	},
+	{
+		name: "note-retries-after-the-seal", file: "partition/state.go",
+		old: "		if !s.closed {\n			s.producers.touch(p, s.time)",
+		new: "		if true {\n			s.producers.touch(p, s.time)",
+		pkg: "./partition", test: "TestSealedShardLeavesTheSame",
+	},
+	{
+		name: "read-children-beside-their-parents", file: "client/stream_reader.go",
+		old: "		if c.begun[n] || waits || sh.pending && orphan {",
+		new: "		if c.begun[n] || waits && false || sh.pending && orphan {",
+		pkg: "./client", test: "TestReadStream",
+	},
+	{
+		name: "flush-without-what-went-elsewhere", file: "client/batch.go",
+		old: "	b.moved = make([]Result, b.count)\n",
+		new: "	b.moved, b.turn = make([]Result, b.count), 0\n",
+		pkg: "./client", test: "TestFlushWaitsForAllOfAClosedShard",
 	},
 }
 

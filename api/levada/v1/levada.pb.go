@@ -109,6 +109,112 @@ func (Kind) EnumDescriptor() ([]byte, []int) {
 	return file_levada_v1_levada_proto_rawDescGZIP(), []int{0}
 }
 
+type ShardFilter int32
+
+const (
+	ShardFilter_SHARDS_ALL ShardFilter = 0
+	// Those that own keys now.
+	ShardFilter_SHARDS_OPEN ShardFilter = 1
+	// Those that owned keys at at_ms. They tile the key space, unless some have expired since.
+	ShardFilter_SHARDS_AT ShardFilter = 2
+	// Those that owned keys at at_ms or later.
+	ShardFilter_SHARDS_FROM ShardFilter = 3
+)
+
+// Enum value maps for ShardFilter.
+var (
+	ShardFilter_name = map[int32]string{
+		0: "SHARDS_ALL",
+		1: "SHARDS_OPEN",
+		2: "SHARDS_AT",
+		3: "SHARDS_FROM",
+	}
+	ShardFilter_value = map[string]int32{
+		"SHARDS_ALL":  0,
+		"SHARDS_OPEN": 1,
+		"SHARDS_AT":   2,
+		"SHARDS_FROM": 3,
+	}
+)
+
+func (x ShardFilter) Enum() *ShardFilter {
+	p := new(ShardFilter)
+	*p = x
+	return p
+}
+
+func (x ShardFilter) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ShardFilter) Descriptor() protoreflect.EnumDescriptor {
+	return file_levada_v1_levada_proto_enumTypes[1].Descriptor()
+}
+
+func (ShardFilter) Type() protoreflect.EnumType {
+	return &file_levada_v1_levada_proto_enumTypes[1]
+}
+
+func (x ShardFilter) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ShardFilter.Descriptor instead.
+func (ShardFilter) EnumDescriptor() ([]byte, []int) {
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{1}
+}
+
+type Problem int32
+
+const (
+	Problem_PROBLEM_UNSPECIFIED Problem = 0
+	// Writers or readers of the shards find them slow.
+	Problem_PROBLEM_HOT_SHARD Problem = 1
+	// A consumer does not keep up with the shards: with more of them, more of its workers can share them.
+	Problem_PROBLEM_CONSUMER_LAG Problem = 2
+)
+
+// Enum value maps for Problem.
+var (
+	Problem_name = map[int32]string{
+		0: "PROBLEM_UNSPECIFIED",
+		1: "PROBLEM_HOT_SHARD",
+		2: "PROBLEM_CONSUMER_LAG",
+	}
+	Problem_value = map[string]int32{
+		"PROBLEM_UNSPECIFIED":  0,
+		"PROBLEM_HOT_SHARD":    1,
+		"PROBLEM_CONSUMER_LAG": 2,
+	}
+)
+
+func (x Problem) Enum() *Problem {
+	p := new(Problem)
+	*p = x
+	return p
+}
+
+func (x Problem) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Problem) Descriptor() protoreflect.EnumDescriptor {
+	return file_levada_v1_levada_proto_enumTypes[2].Descriptor()
+}
+
+func (Problem) Type() protoreflect.EnumType {
+	return &file_levada_v1_levada_proto_enumTypes[2]
+}
+
+func (x Problem) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Problem.Descriptor instead.
+func (Problem) EnumDescriptor() ([]byte, []int) {
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{2}
+}
+
 // Error is the detail of every failed call (in the gRPC status) and of every failed append.
 type Error struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -359,7 +465,9 @@ type AppendedRange struct {
 	// The records were written before; these are their original positions. They
 	// are stored for certain, but positions that lie too far back are not
 	// remembered: then first_ordinal is 2^64-1 and time_ms is 0.
-	Duplicate     bool `protobuf:"varint,4,opt,name=duplicate,proto3" json:"duplicate,omitempty"`
+	Duplicate bool `protobuf:"varint,4,opt,name=duplicate,proto3" json:"duplicate,omitempty"`
+	// The records are in this shard, from which the one that answers took over.
+	Ancestor      *uint32 `protobuf:"varint,5,opt,name=ancestor,proto3,oneof" json:"ancestor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -420,6 +528,13 @@ func (x *AppendedRange) GetDuplicate() bool {
 		return x.Duplicate
 	}
 	return false
+}
+
+func (x *AppendedRange) GetAncestor() uint32 {
+	if x != nil && x.Ancestor != nil {
+		return *x.Ancestor
+	}
+	return 0
 }
 
 // Position names a place in a shard: the nearest record at or after it.
@@ -1025,9 +1140,14 @@ type Stream struct {
 	CreatedMs  int64                  `protobuf:"varint,5,opt,name=created_ms,json=createdMs,proto3" json:"created_ms,omitempty"`
 	OpenShards uint32                 `protobuf:"varint,6,opt,name=open_shards,json=openShards,proto3" json:"open_shards,omitempty"`
 	// What an acknowledgement means for this stream, in words.
-	Durability    string `protobuf:"bytes,7,opt,name=durability,proto3" json:"durability,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Durability string     `protobuf:"bytes,7,opt,name=durability,proto3" json:"durability,omitempty"`
+	Goal       *ShardGoal `protobuf:"bytes,8,opt,name=goal,proto3" json:"goal,omitempty"`       // the last set, absent if none was
+	Scaling    *Scaling   `protobuf:"bytes,9,opt,name=scaling,proto3" json:"scaling,omitempty"` // absent if no policy was set
+	// Hash keys whose records a producer is to spread: see SaltedKey.
+	SaltedKeys      []*SaltedKey `protobuf:"bytes,10,rep,name=salted_keys,json=saltedKeys,proto3" json:"salted_keys,omitempty"`
+	ShardHoursToday float64      `protobuf:"fixed64,11,opt,name=shard_hours_today,json=shardHoursToday,proto3" json:"shard_hours_today,omitempty"` // of open shards, in this UTC day
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Stream) Reset() {
@@ -1109,6 +1229,323 @@ func (x *Stream) GetDurability() string {
 	return ""
 }
 
+func (x *Stream) GetGoal() *ShardGoal {
+	if x != nil {
+		return x.Goal
+	}
+	return nil
+}
+
+func (x *Stream) GetScaling() *Scaling {
+	if x != nil {
+		return x.Scaling
+	}
+	return nil
+}
+
+func (x *Stream) GetSaltedKeys() []*SaltedKey {
+	if x != nil {
+		return x.SaltedKeys
+	}
+	return nil
+}
+
+func (x *Stream) GetShardHoursToday() float64 {
+	if x != nil {
+		return x.ShardHoursToday
+	}
+	return 0
+}
+
+// Scaling is the policy by which the number of a stream's shards follows its load. Fields that are 0 get their defaults.
+type Scaling struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Mode             string                 `protobuf:"bytes,1,opt,name=mode,proto3" json:"mode,omitempty"`                                                       // off; advise (decide, and only say so); on, which is the default
+	OnDemand         bool                   `protobuf:"varint,2,opt,name=on_demand,json=onDemand,proto3" json:"on_demand,omitempty"`                              // noted only: the stream is meant to have no number of shards of its own
+	BytesPerSecond   int64                  `protobuf:"varint,3,opt,name=bytes_per_second,json=bytesPerSecond,proto3" json:"bytes_per_second,omitempty"`          // that a shard is to take; with records_per_second also 0: 1 MiB
+	RecordsPerSecond int64                  `protobuf:"varint,4,opt,name=records_per_second,json=recordsPerSecond,proto3" json:"records_per_second,omitempty"`    // that a shard is to take; with bytes_per_second also 0: 1,000
+	SplitSeconds     int64                  `protobuf:"varint,5,opt,name=split_seconds,json=splitSeconds,proto3" json:"split_seconds,omitempty"`                  // a shard is split when its mean load over so long is above its target; 10 to 3,600, default 60
+	MergeSeconds     int64                  `protobuf:"varint,6,opt,name=merge_seconds,json=mergeSeconds,proto3" json:"merge_seconds,omitempty"`                  // neighbours are merged when theirs over so long is low; 10 to 3,600, default 900
+	MergePercent     uint32                 `protobuf:"varint,7,opt,name=merge_percent,json=mergePercent,proto3" json:"merge_percent,omitempty"`                  // that is: together below so much of one shard's target; 1 to 70, default 50
+	CooldownSeconds  int64                  `protobuf:"varint,8,opt,name=cooldown_seconds,json=cooldownSeconds,proto3" json:"cooldown_seconds,omitempty"`         // a new shard is left as it is for so long; default 60
+	ShardsMin        uint32                 `protobuf:"varint,9,opt,name=shards_min,json=shardsMin,proto3" json:"shards_min,omitempty"`                           // default 1
+	ShardsMax        uint32                 `protobuf:"varint,10,opt,name=shards_max,json=shardsMax,proto3" json:"shards_max,omitempty"`                          // default 256
+	ReshardsPerHour  uint32                 `protobuf:"varint,11,opt,name=reshards_per_hour,json=reshardsPerHour,proto3" json:"reshards_per_hour,omitempty"`      // default 60
+	ShardHoursPerDay int64                  `protobuf:"varint,12,opt,name=shard_hours_per_day,json=shardHoursPerDay,proto3" json:"shard_hours_per_day,omitempty"` // hours of open shards in one UTC day; 0 = no limit
+	SaltParts        uint32                 `protobuf:"varint,13,opt,name=salt_parts,json=saltParts,proto3" json:"salt_parts,omitempty"`                          // 2 to 64: a key too hot for any shard is spread over so many, out of order; 0 = it is not
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *Scaling) Reset() {
+	*x = Scaling{}
+	mi := &file_levada_v1_levada_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Scaling) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Scaling) ProtoMessage() {}
+
+func (x *Scaling) ProtoReflect() protoreflect.Message {
+	mi := &file_levada_v1_levada_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Scaling.ProtoReflect.Descriptor instead.
+func (*Scaling) Descriptor() ([]byte, []int) {
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Scaling) GetMode() string {
+	if x != nil {
+		return x.Mode
+	}
+	return ""
+}
+
+func (x *Scaling) GetOnDemand() bool {
+	if x != nil {
+		return x.OnDemand
+	}
+	return false
+}
+
+func (x *Scaling) GetBytesPerSecond() int64 {
+	if x != nil {
+		return x.BytesPerSecond
+	}
+	return 0
+}
+
+func (x *Scaling) GetRecordsPerSecond() int64 {
+	if x != nil {
+		return x.RecordsPerSecond
+	}
+	return 0
+}
+
+func (x *Scaling) GetSplitSeconds() int64 {
+	if x != nil {
+		return x.SplitSeconds
+	}
+	return 0
+}
+
+func (x *Scaling) GetMergeSeconds() int64 {
+	if x != nil {
+		return x.MergeSeconds
+	}
+	return 0
+}
+
+func (x *Scaling) GetMergePercent() uint32 {
+	if x != nil {
+		return x.MergePercent
+	}
+	return 0
+}
+
+func (x *Scaling) GetCooldownSeconds() int64 {
+	if x != nil {
+		return x.CooldownSeconds
+	}
+	return 0
+}
+
+func (x *Scaling) GetShardsMin() uint32 {
+	if x != nil {
+		return x.ShardsMin
+	}
+	return 0
+}
+
+func (x *Scaling) GetShardsMax() uint32 {
+	if x != nil {
+		return x.ShardsMax
+	}
+	return 0
+}
+
+func (x *Scaling) GetReshardsPerHour() uint32 {
+	if x != nil {
+		return x.ReshardsPerHour
+	}
+	return 0
+}
+
+func (x *Scaling) GetShardHoursPerDay() int64 {
+	if x != nil {
+		return x.ShardHoursPerDay
+	}
+	return 0
+}
+
+func (x *Scaling) GetSaltParts() uint32 {
+	if x != nil {
+		return x.SaltParts
+	}
+	return 0
+}
+
+// SaltedKey is a hash key whose records are spread over parts others. A producer that puts a record whose partition key has this
+// hash sends it with an explicit hash key: the MD5, as a big-endian integer, of the partition key, a zero byte, and one byte from
+// 0 to parts-1, each in turn.
+type SaltedKey struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	HashKey       string                 `protobuf:"bytes,1,opt,name=hash_key,json=hashKey,proto3" json:"hash_key,omitempty"`
+	Parts         uint32                 `protobuf:"varint,2,opt,name=parts,proto3" json:"parts,omitempty"`
+	SinceMs       int64                  `protobuf:"varint,3,opt,name=since_ms,json=sinceMs,proto3" json:"since_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SaltedKey) Reset() {
+	*x = SaltedKey{}
+	mi := &file_levada_v1_levada_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SaltedKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SaltedKey) ProtoMessage() {}
+
+func (x *SaltedKey) ProtoReflect() protoreflect.Message {
+	mi := &file_levada_v1_levada_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SaltedKey.ProtoReflect.Descriptor instead.
+func (*SaltedKey) Descriptor() ([]byte, []int) {
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *SaltedKey) GetHashKey() string {
+	if x != nil {
+		return x.HashKey
+	}
+	return ""
+}
+
+func (x *SaltedKey) GetParts() uint32 {
+	if x != nil {
+		return x.Parts
+	}
+	return 0
+}
+
+func (x *SaltedKey) GetSinceMs() int64 {
+	if x != nil {
+		return x.SinceMs
+	}
+	return 0
+}
+
+// ShardGoal is a number of shards that a stream is to have.
+type ShardGoal struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Shards        uint32                 `protobuf:"varint,2,opt,name=shards,proto3" json:"shards,omitempty"`
+	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	StartedMs     int64                  `protobuf:"varint,4,opt,name=started_ms,json=startedMs,proto3" json:"started_ms,omitempty"`
+	EndedMs       int64                  `protobuf:"varint,5,opt,name=ended_ms,json=endedMs,proto3" json:"ended_ms,omitempty"` // 0 while it is being worked on
+	Failure       string                 `protobuf:"bytes,6,opt,name=failure,proto3" json:"failure,omitempty"`                 // why it was given up; empty if it was reached
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShardGoal) Reset() {
+	*x = ShardGoal{}
+	mi := &file_levada_v1_levada_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShardGoal) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShardGoal) ProtoMessage() {}
+
+func (x *ShardGoal) ProtoReflect() protoreflect.Message {
+	mi := &file_levada_v1_levada_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShardGoal.ProtoReflect.Descriptor instead.
+func (*ShardGoal) Descriptor() ([]byte, []int) {
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ShardGoal) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ShardGoal) GetShards() uint32 {
+	if x != nil {
+		return x.Shards
+	}
+	return 0
+}
+
+func (x *ShardGoal) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *ShardGoal) GetStartedMs() int64 {
+	if x != nil {
+		return x.StartedMs
+	}
+	return 0
+}
+
+func (x *ShardGoal) GetEndedMs() int64 {
+	if x != nil {
+		return x.EndedMs
+	}
+	return 0
+}
+
+func (x *ShardGoal) GetFailure() string {
+	if x != nil {
+		return x.Failure
+	}
+	return ""
+}
+
 type Shard struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Number        uint32                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
@@ -1116,7 +1553,7 @@ type Shard struct {
 	Group         uint64                 `protobuf:"varint,3,opt,name=group,proto3" json:"group,omitempty"`
 	HashStart     string                 `protobuf:"bytes,4,opt,name=hash_start,json=hashStart,proto3" json:"hash_start,omitempty"`
 	HashEnd       string                 `protobuf:"bytes,5,opt,name=hash_end,json=hashEnd,proto3" json:"hash_end,omitempty"`
-	State         string                 `protobuf:"bytes,6,opt,name=state,proto3" json:"state,omitempty"` // open, closed
+	State         string                 `protobuf:"bytes,6,opt,name=state,proto3" json:"state,omitempty"` // pending (it is to take over from its parents), open, closed
 	LeaderNode    string                 `protobuf:"bytes,7,opt,name=leader_node,json=leaderNode,proto3" json:"leader_node,omitempty"`
 	LeaderAddress string                 `protobuf:"bytes,8,opt,name=leader_address,json=leaderAddress,proto3" json:"leader_address,omitempty"`
 	Replicas      []*Replica             `protobuf:"bytes,9,rep,name=replicas,proto3" json:"replicas,omitempty"`
@@ -1124,13 +1561,16 @@ type Shard struct {
 	Children      []uint32               `protobuf:"varint,11,rep,packed,name=children,proto3" json:"children,omitempty"`
 	CreatedMs     int64                  `protobuf:"varint,12,opt,name=created_ms,json=createdMs,proto3" json:"created_ms,omitempty"`
 	ClosedMs      int64                  `protobuf:"varint,13,opt,name=closed_ms,json=closedMs,proto3" json:"closed_ms,omitempty"`
+	OpenedMs      int64                  `protobuf:"varint,14,opt,name=opened_ms,json=openedMs,proto3" json:"opened_ms,omitempty"`       // from when on it owned its keys; 0 while pending
+	EndOrdinal    uint64                 `protobuf:"varint,15,opt,name=end_ordinal,json=endOrdinal,proto3" json:"end_ordinal,omitempty"` // closed: the ordinal after its last record
+	EndTimeMs     int64                  `protobuf:"varint,16,opt,name=end_time_ms,json=endTimeMs,proto3" json:"end_time_ms,omitempty"`  // closed: no record of it is later, all of its children's are
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Shard) Reset() {
 	*x = Shard{}
-	mi := &file_levada_v1_levada_proto_msgTypes[11]
+	mi := &file_levada_v1_levada_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1142,7 +1582,7 @@ func (x *Shard) String() string {
 func (*Shard) ProtoMessage() {}
 
 func (x *Shard) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[11]
+	mi := &file_levada_v1_levada_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1155,7 +1595,7 @@ func (x *Shard) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Shard.ProtoReflect.Descriptor instead.
 func (*Shard) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{11}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Shard) GetNumber() uint32 {
@@ -1249,6 +1689,27 @@ func (x *Shard) GetClosedMs() int64 {
 	return 0
 }
 
+func (x *Shard) GetOpenedMs() int64 {
+	if x != nil {
+		return x.OpenedMs
+	}
+	return 0
+}
+
+func (x *Shard) GetEndOrdinal() uint64 {
+	if x != nil {
+		return x.EndOrdinal
+	}
+	return 0
+}
+
+func (x *Shard) GetEndTimeMs() int64 {
+	if x != nil {
+		return x.EndTimeMs
+	}
+	return 0
+}
+
 type Replica struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Node     string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
@@ -1263,7 +1724,7 @@ type Replica struct {
 
 func (x *Replica) Reset() {
 	*x = Replica{}
-	mi := &file_levada_v1_levada_proto_msgTypes[12]
+	mi := &file_levada_v1_levada_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1275,7 +1736,7 @@ func (x *Replica) String() string {
 func (*Replica) ProtoMessage() {}
 
 func (x *Replica) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[12]
+	mi := &file_levada_v1_levada_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1288,7 +1749,7 @@ func (x *Replica) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Replica.ProtoReflect.Descriptor instead.
 func (*Replica) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{12}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Replica) GetNode() string {
@@ -1338,7 +1799,7 @@ type CreateStreamRequest struct {
 
 func (x *CreateStreamRequest) Reset() {
 	*x = CreateStreamRequest{}
-	mi := &file_levada_v1_levada_proto_msgTypes[13]
+	mi := &file_levada_v1_levada_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1350,7 +1811,7 @@ func (x *CreateStreamRequest) String() string {
 func (*CreateStreamRequest) ProtoMessage() {}
 
 func (x *CreateStreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[13]
+	mi := &file_levada_v1_levada_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1363,7 +1824,7 @@ func (x *CreateStreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateStreamRequest.ProtoReflect.Descriptor instead.
 func (*CreateStreamRequest) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{13}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CreateStreamRequest) GetName() string {
@@ -1397,7 +1858,7 @@ type CreateStreamResponse struct {
 
 func (x *CreateStreamResponse) Reset() {
 	*x = CreateStreamResponse{}
-	mi := &file_levada_v1_levada_proto_msgTypes[14]
+	mi := &file_levada_v1_levada_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1409,7 +1870,7 @@ func (x *CreateStreamResponse) String() string {
 func (*CreateStreamResponse) ProtoMessage() {}
 
 func (x *CreateStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[14]
+	mi := &file_levada_v1_levada_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1422,7 +1883,7 @@ func (x *CreateStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateStreamResponse.ProtoReflect.Descriptor instead.
 func (*CreateStreamResponse) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{14}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *CreateStreamResponse) GetStream() *Stream {
@@ -1451,7 +1912,7 @@ type UpdateStreamRequest struct {
 
 func (x *UpdateStreamRequest) Reset() {
 	*x = UpdateStreamRequest{}
-	mi := &file_levada_v1_levada_proto_msgTypes[15]
+	mi := &file_levada_v1_levada_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1463,7 +1924,7 @@ func (x *UpdateStreamRequest) String() string {
 func (*UpdateStreamRequest) ProtoMessage() {}
 
 func (x *UpdateStreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[15]
+	mi := &file_levada_v1_levada_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1476,7 +1937,7 @@ func (x *UpdateStreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateStreamRequest.ProtoReflect.Descriptor instead.
 func (*UpdateStreamRequest) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{15}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *UpdateStreamRequest) GetName() string {
@@ -1516,7 +1977,7 @@ type UpdateStreamResponse struct {
 
 func (x *UpdateStreamResponse) Reset() {
 	*x = UpdateStreamResponse{}
-	mi := &file_levada_v1_levada_proto_msgTypes[16]
+	mi := &file_levada_v1_levada_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1528,7 +1989,7 @@ func (x *UpdateStreamResponse) String() string {
 func (*UpdateStreamResponse) ProtoMessage() {}
 
 func (x *UpdateStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[16]
+	mi := &file_levada_v1_levada_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1541,7 +2002,7 @@ func (x *UpdateStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateStreamResponse.ProtoReflect.Descriptor instead.
 func (*UpdateStreamResponse) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{16}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *UpdateStreamResponse) GetStream() *Stream {
@@ -1560,7 +2021,7 @@ type DeleteStreamRequest struct {
 
 func (x *DeleteStreamRequest) Reset() {
 	*x = DeleteStreamRequest{}
-	mi := &file_levada_v1_levada_proto_msgTypes[17]
+	mi := &file_levada_v1_levada_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1572,7 +2033,7 @@ func (x *DeleteStreamRequest) String() string {
 func (*DeleteStreamRequest) ProtoMessage() {}
 
 func (x *DeleteStreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[17]
+	mi := &file_levada_v1_levada_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1585,7 +2046,7 @@ func (x *DeleteStreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteStreamRequest.ProtoReflect.Descriptor instead.
 func (*DeleteStreamRequest) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{17}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *DeleteStreamRequest) GetName() string {
@@ -1603,7 +2064,7 @@ type DeleteStreamResponse struct {
 
 func (x *DeleteStreamResponse) Reset() {
 	*x = DeleteStreamResponse{}
-	mi := &file_levada_v1_levada_proto_msgTypes[18]
+	mi := &file_levada_v1_levada_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1615,7 +2076,7 @@ func (x *DeleteStreamResponse) String() string {
 func (*DeleteStreamResponse) ProtoMessage() {}
 
 func (x *DeleteStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[18]
+	mi := &file_levada_v1_levada_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1628,7 +2089,7 @@ func (x *DeleteStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteStreamResponse.ProtoReflect.Descriptor instead.
 func (*DeleteStreamResponse) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{18}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{21}
 }
 
 type DescribeStreamRequest struct {
@@ -1640,7 +2101,7 @@ type DescribeStreamRequest struct {
 
 func (x *DescribeStreamRequest) Reset() {
 	*x = DescribeStreamRequest{}
-	mi := &file_levada_v1_levada_proto_msgTypes[19]
+	mi := &file_levada_v1_levada_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1652,7 +2113,7 @@ func (x *DescribeStreamRequest) String() string {
 func (*DescribeStreamRequest) ProtoMessage() {}
 
 func (x *DescribeStreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[19]
+	mi := &file_levada_v1_levada_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1665,7 +2126,7 @@ func (x *DescribeStreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeStreamRequest.ProtoReflect.Descriptor instead.
 func (*DescribeStreamRequest) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{19}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *DescribeStreamRequest) GetName() string {
@@ -1684,7 +2145,7 @@ type DescribeStreamResponse struct {
 
 func (x *DescribeStreamResponse) Reset() {
 	*x = DescribeStreamResponse{}
-	mi := &file_levada_v1_levada_proto_msgTypes[20]
+	mi := &file_levada_v1_levada_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1696,7 +2157,7 @@ func (x *DescribeStreamResponse) String() string {
 func (*DescribeStreamResponse) ProtoMessage() {}
 
 func (x *DescribeStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[20]
+	mi := &file_levada_v1_levada_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1709,7 +2170,7 @@ func (x *DescribeStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeStreamResponse.ProtoReflect.Descriptor instead.
 func (*DescribeStreamResponse) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{20}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *DescribeStreamResponse) GetStream() *Stream {
@@ -1729,7 +2190,7 @@ type ListStreamsRequest struct {
 
 func (x *ListStreamsRequest) Reset() {
 	*x = ListStreamsRequest{}
-	mi := &file_levada_v1_levada_proto_msgTypes[21]
+	mi := &file_levada_v1_levada_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1741,7 +2202,7 @@ func (x *ListStreamsRequest) String() string {
 func (*ListStreamsRequest) ProtoMessage() {}
 
 func (x *ListStreamsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[21]
+	mi := &file_levada_v1_levada_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1754,7 +2215,7 @@ func (x *ListStreamsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListStreamsRequest.ProtoReflect.Descriptor instead.
 func (*ListStreamsRequest) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{21}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListStreamsRequest) GetAfter() string {
@@ -1781,7 +2242,7 @@ type ListStreamsResponse struct {
 
 func (x *ListStreamsResponse) Reset() {
 	*x = ListStreamsResponse{}
-	mi := &file_levada_v1_levada_proto_msgTypes[22]
+	mi := &file_levada_v1_levada_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1793,7 +2254,7 @@ func (x *ListStreamsResponse) String() string {
 func (*ListStreamsResponse) ProtoMessage() {}
 
 func (x *ListStreamsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[22]
+	mi := &file_levada_v1_levada_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1806,7 +2267,7 @@ func (x *ListStreamsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListStreamsResponse.ProtoReflect.Descriptor instead.
 func (*ListStreamsResponse) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{22}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListStreamsResponse) GetStreams() []*Stream {
@@ -1829,13 +2290,15 @@ type ListShardsRequest struct {
 	After         uint32                 `protobuf:"varint,2,opt,name=after,proto3" json:"after,omitempty"`
 	HasAfter      bool                   `protobuf:"varint,3,opt,name=has_after,json=hasAfter,proto3" json:"has_after,omitempty"`
 	Limit         uint32                 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`
+	Filter        ShardFilter            `protobuf:"varint,5,opt,name=filter,proto3,enum=levada.v1.ShardFilter" json:"filter,omitempty"`
+	AtMs          int64                  `protobuf:"varint,6,opt,name=at_ms,json=atMs,proto3" json:"at_ms,omitempty"` // of SHARDS_AT and SHARDS_FROM
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListShardsRequest) Reset() {
 	*x = ListShardsRequest{}
-	mi := &file_levada_v1_levada_proto_msgTypes[23]
+	mi := &file_levada_v1_levada_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1847,7 +2310,7 @@ func (x *ListShardsRequest) String() string {
 func (*ListShardsRequest) ProtoMessage() {}
 
 func (x *ListShardsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[23]
+	mi := &file_levada_v1_levada_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1860,7 +2323,7 @@ func (x *ListShardsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListShardsRequest.ProtoReflect.Descriptor instead.
 func (*ListShardsRequest) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{23}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ListShardsRequest) GetStream() string {
@@ -1891,6 +2354,20 @@ func (x *ListShardsRequest) GetLimit() uint32 {
 	return 0
 }
 
+func (x *ListShardsRequest) GetFilter() ShardFilter {
+	if x != nil {
+		return x.Filter
+	}
+	return ShardFilter_SHARDS_ALL
+}
+
+func (x *ListShardsRequest) GetAtMs() int64 {
+	if x != nil {
+		return x.AtMs
+	}
+	return 0
+}
+
 type ListShardsResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Shards        []*Shard               `protobuf:"bytes,1,rep,name=shards,proto3" json:"shards,omitempty"`
@@ -1902,7 +2379,7 @@ type ListShardsResponse struct {
 
 func (x *ListShardsResponse) Reset() {
 	*x = ListShardsResponse{}
-	mi := &file_levada_v1_levada_proto_msgTypes[24]
+	mi := &file_levada_v1_levada_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1914,7 +2391,7 @@ func (x *ListShardsResponse) String() string {
 func (*ListShardsResponse) ProtoMessage() {}
 
 func (x *ListShardsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[24]
+	mi := &file_levada_v1_levada_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1927,7 +2404,7 @@ func (x *ListShardsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListShardsResponse.ProtoReflect.Descriptor instead.
 func (*ListShardsResponse) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{24}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ListShardsResponse) GetShards() []*Shard {
@@ -1951,6 +2428,1532 @@ func (x *ListShardsResponse) GetMapVersion() uint64 {
 	return 0
 }
 
+type SplitShardRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Id     string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"` // required: choose a new one for each split that is wanted
+	Stream string                 `protobuf:"bytes,2,opt,name=stream,proto3" json:"stream,omitempty"`
+	Shard  uint32                 `protobuf:"varint,3,opt,name=shard,proto3" json:"shard,omitempty"`
+	// First hash keys of the children but the first, ascending, decimal. Empty: even parts.
+	Bounds []string `protobuf:"bytes,4,rep,name=bounds,proto3" json:"bounds,omitempty"`
+	Parts  uint32   `protobuf:"varint,5,opt,name=parts,proto3" json:"parts,omitempty"`  // without bounds: how many; 0 = 2
+	Reason string   `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"` // kept with it; up to 256 bytes
+	Wait   bool     `protobuf:"varint,7,opt,name=wait,proto3" json:"wait,omitempty"`    // until it is done or aborted, or 10 s have passed: ask again with the same id
+	// Without bounds: cut where the load of the last minutes is even, not the range.
+	ByLoad        bool `protobuf:"varint,8,opt,name=by_load,json=byLoad,proto3" json:"by_load,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SplitShardRequest) Reset() {
+	*x = SplitShardRequest{}
+	mi := &file_levada_v1_levada_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SplitShardRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SplitShardRequest) ProtoMessage() {}
+
+func (x *SplitShardRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_levada_v1_levada_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SplitShardRequest.ProtoReflect.Descriptor instead.
+func (*SplitShardRequest) Descriptor() ([]byte, []int) {
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *SplitShardRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *SplitShardRequest) GetStream() string {
+	if x != nil {
+		return x.Stream
+	}
+	return ""
+}
+
+func (x *SplitShardRequest) GetShard() uint32 {
+	if x != nil {
+		return x.Shard
+	}
+	return 0
+}
+
+func (x *SplitShardRequest) GetBounds() []string {
+	if x != nil {
+		return x.Bounds
+	}
+	return nil
+}
+
+func (x *SplitShardRequest) GetParts() uint32 {
+	if x != nil {
+		return x.Parts
+	}
+	return 0
+}
+
+func (x *SplitShardRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *SplitShardRequest) GetWait() bool {
+	if x != nil {
+		return x.Wait
+	}
+	return false
+}
+
+func (x *SplitShardRequest) GetByLoad() bool {
+	if x != nil {
+		return x.ByLoad
+	}
+	return false
+}
+
+type MergeShardsRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Id     string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"` // required: choose a new one for each merge that is wanted
+	Stream string                 `protobuf:"bytes,2,opt,name=stream,proto3" json:"stream,omitempty"`
+	// Neighbours, in any order.
+	Shard         uint32 `protobuf:"varint,3,opt,name=shard,proto3" json:"shard,omitempty"`
+	With          uint32 `protobuf:"varint,4,opt,name=with,proto3" json:"with,omitempty"`
+	Reason        string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"` // kept with it; up to 256 bytes
+	Wait          bool   `protobuf:"varint,6,opt,name=wait,proto3" json:"wait,omitempty"`    // until it is done or aborted, or 10 s have passed: ask again with the same id
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MergeShardsRequest) Reset() {
+	*x = MergeShardsRequest{}
+	mi := &file_levada_v1_levada_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MergeShardsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MergeShardsRequest) ProtoMessage() {}
+
+func (x *MergeShardsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_levada_v1_levada_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MergeShardsRequest.ProtoReflect.Descriptor instead.
+func (*MergeShardsRequest) Descriptor() ([]byte, []int) {
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *MergeShardsRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *MergeShardsRequest) GetStream() string {
+	if x != nil {
+		return x.Stream
+	}
+	return ""
+}
+
+func (x *MergeShardsRequest) GetShard() uint32 {
+	if x != nil {
+		return x.Shard
+	}
+	return 0
+}
+
+func (x *MergeShardsRequest) GetWith() uint32 {
+	if x != nil {
+		return x.With
+	}
+	return 0
+}
+
+func (x *MergeShardsRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *MergeShardsRequest) GetWait() bool {
+	if x != nil {
+		return x.Wait
+	}
+	return false
+}
+
+type AbortReshardRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`         // of the reshard
+	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"` // kept with it; up to 256 bytes
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AbortReshardRequest) Reset() {
+	*x = AbortReshardRequest{}
+	mi := &file_levada_v1_levada_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AbortReshardRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AbortReshardRequest) ProtoMessage() {}
+
+func (x *AbortReshardRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_levada_v1_levada_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AbortReshardRequest.ProtoReflect.Descriptor instead.
+func (*AbortReshardRequest) Descriptor() ([]byte, []int) {
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *AbortReshardRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *AbortReshardRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// ReshardResponse says how far the reshard is. With wait, one that is still under way took longer than the call waits.
+type ReshardResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Reshard       *Reshard               `protobuf:"bytes,1,opt,name=reshard,proto3" json:"reshard,omitempty"`
+	Existed       bool                   `protobuf:"varint,2,opt,name=existed,proto3" json:"existed,omitempty"` // it had been begun before this call
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReshardResponse) Reset() {
+	*x = ReshardResponse{}
+	mi := &file_levada_v1_levada_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReshardResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReshardResponse) ProtoMessage() {}
+
+func (x *ReshardResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_levada_v1_levada_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReshardResponse.ProtoReflect.Descriptor instead.
+func (*ReshardResponse) Descriptor() ([]byte, []int) {
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *ReshardResponse) GetReshard() *Reshard {
+	if x != nil {
+		return x.Reshard
+	}
+	return nil
+}
+
+func (x *ReshardResponse) GetExisted() bool {
+	if x != nil {
+		return x.Existed
+	}
+	return false
+}
+
+// Reshard replaces one shard by several, or two by one.
+type Reshard struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Id       string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`                     // chosen by who asked for it
+	Stream   string                 `protobuf:"bytes,2,opt,name=stream,proto3" json:"stream,omitempty"`             // empty if it was deleted since
+	Number   uint64                 `protobuf:"varint,3,opt,name=number,proto3" json:"number,omitempty"`            // position in the cluster's history
+	Parents  []uint32               `protobuf:"varint,4,rep,packed,name=parents,proto3" json:"parents,omitempty"`   // ascending by their keys
+	Children []uint32               `protobuf:"varint,5,rep,packed,name=children,proto3" json:"children,omitempty"` // ascending by their keys
+	// preparing: its children elect leaders, nobody notices; sealing: its parents are being closed, it can no longer be aborted; done; aborted.
+	Phase         string `protobuf:"bytes,6,opt,name=phase,proto3" json:"phase,omitempty"`
+	Reason        string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
+	StartedMs     int64  `protobuf:"varint,8,opt,name=started_ms,json=startedMs,proto3" json:"started_ms,omitempty"`
+	SealingMs     int64  `protobuf:"varint,9,opt,name=sealing_ms,json=sealingMs,proto3" json:"sealing_ms,omitempty"` // from when on its parents were being closed; 0 before
+	EndedMs       int64  `protobuf:"varint,10,opt,name=ended_ms,json=endedMs,proto3" json:"ended_ms,omitempty"`      // 0 while it is under way
+	Failure       string `protobuf:"bytes,11,opt,name=failure,proto3" json:"failure,omitempty"`                      // why it was aborted
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Reshard) Reset() {
+	*x = Reshard{}
+	mi := &file_levada_v1_levada_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Reshard) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Reshard) ProtoMessage() {}
+
+func (x *Reshard) ProtoReflect() protoreflect.Message {
+	mi := &file_levada_v1_levada_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Reshard.ProtoReflect.Descriptor instead.
+func (*Reshard) Descriptor() ([]byte, []int) {
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *Reshard) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Reshard) GetStream() string {
+	if x != nil {
+		return x.Stream
+	}
+	return ""
+}
+
+func (x *Reshard) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Reshard) GetParents() []uint32 {
+	if x != nil {
+		return x.Parents
+	}
+	return nil
+}
+
+func (x *Reshard) GetChildren() []uint32 {
+	if x != nil {
+		return x.Children
+	}
+	return nil
+}
+
+func (x *Reshard) GetPhase() string {
+	if x != nil {
+		return x.Phase
+	}
+	return ""
+}
+
+func (x *Reshard) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Reshard) GetStartedMs() int64 {
+	if x != nil {
+		return x.StartedMs
+	}
+	return 0
+}
+
+func (x *Reshard) GetSealingMs() int64 {
+	if x != nil {
+		return x.SealingMs
+	}
+	return 0
+}
+
+func (x *Reshard) GetEndedMs() int64 {
+	if x != nil {
+		return x.EndedMs
+	}
+	return 0
+}
+
+func (x *Reshard) GetFailure() string {
+	if x != nil {
+		return x.Failure
+	}
+	return ""
+}
+
+type SetShardCountRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"` // required, up to 128 bytes: choose a new one for each number that is wanted
+	Stream        string                 `protobuf:"bytes,2,opt,name=stream,proto3" json:"stream,omitempty"`
+	Shards        uint32                 `protobuf:"varint,3,opt,name=shards,proto3" json:"shards,omitempty"`
+	Reason        string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"` // kept with it; up to 256 bytes
+	Wait          bool                   `protobuf:"varint,5,opt,name=wait,proto3" json:"wait,omitempty"`    // until it is reached, or 10 s have passed: ask again with the same id
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetShardCountRequest) Reset() {
+	*x = SetShardCountRequest{}
+	mi := &file_levada_v1_levada_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetShardCountRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetShardCountRequest) ProtoMessage() {}
+
+func (x *SetShardCountRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_levada_v1_levada_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetShardCountRequest.ProtoReflect.Descriptor instead.
+func (*SetShardCountRequest) Descriptor() ([]byte, []int) {
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *SetShardCountRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *SetShardCountRequest) GetStream() string {
+	if x != nil {
+		return x.Stream
+	}
+	return ""
+}
+
+func (x *SetShardCountRequest) GetShards() uint32 {
+	if x != nil {
+		return x.Shards
+	}
+	return 0
+}
+
+func (x *SetShardCountRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *SetShardCountRequest) GetWait() bool {
+	if x != nil {
+		return x.Wait
+	}
+	return false
+}
+
+type CancelShardCountRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Stream        string                 `protobuf:"bytes,1,opt,name=stream,proto3" json:"stream,omitempty"`
+	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CancelShardCountRequest) Reset() {
+	*x = CancelShardCountRequest{}
+	mi := &file_levada_v1_levada_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CancelShardCountRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CancelShardCountRequest) ProtoMessage() {}
+
+func (x *CancelShardCountRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_levada_v1_levada_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CancelShardCountRequest.ProtoReflect.Descriptor instead.
+func (*CancelShardCountRequest) Descriptor() ([]byte, []int) {
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *CancelShardCountRequest) GetStream() string {
+	if x != nil {
+		return x.Stream
+	}
+	return ""
+}
+
+func (x *CancelShardCountRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type SetShardCountResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Stream        *Stream                `protobuf:"bytes,1,opt,name=stream,proto3" json:"stream,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetShardCountResponse) Reset() {
+	*x = SetShardCountResponse{}
+	mi := &file_levada_v1_levada_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetShardCountResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetShardCountResponse) ProtoMessage() {}
+
+func (x *SetShardCountResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_levada_v1_levada_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetShardCountResponse.ProtoReflect.Descriptor instead.
+func (*SetShardCountResponse) Descriptor() ([]byte, []int) {
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *SetShardCountResponse) GetStream() *Stream {
+	if x != nil {
+		return x.Stream
+	}
+	return nil
+}
+
+type ListReshardsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Stream        string                 `protobuf:"bytes,1,opt,name=stream,proto3" json:"stream,omitempty"` // empty: of all streams
+	Limit         uint32                 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	Before        uint64                 `protobuf:"varint,3,opt,name=before,proto3" json:"before,omitempty"` // numbers below this one; 0 = from the latest on
+	Active        bool                   `protobuf:"varint,4,opt,name=active,proto3" json:"active,omitempty"` // only those under way
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListReshardsRequest) Reset() {
+	*x = ListReshardsRequest{}
+	mi := &file_levada_v1_levada_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListReshardsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListReshardsRequest) ProtoMessage() {}
+
+func (x *ListReshardsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_levada_v1_levada_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListReshardsRequest.ProtoReflect.Descriptor instead.
+func (*ListReshardsRequest) Descriptor() ([]byte, []int) {
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *ListReshardsRequest) GetStream() string {
+	if x != nil {
+		return x.Stream
+	}
+	return ""
+}
+
+func (x *ListReshardsRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *ListReshardsRequest) GetBefore() uint64 {
+	if x != nil {
+		return x.Before
+	}
+	return 0
+}
+
+func (x *ListReshardsRequest) GetActive() bool {
+	if x != nil {
+		return x.Active
+	}
+	return false
+}
+
+type ListReshardsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Reshards      []*Reshard             `protobuf:"bytes,1,rep,name=reshards,proto3" json:"reshards,omitempty"`
+	More          bool                   `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListReshardsResponse) Reset() {
+	*x = ListReshardsResponse{}
+	mi := &file_levada_v1_levada_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListReshardsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListReshardsResponse) ProtoMessage() {}
+
+func (x *ListReshardsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_levada_v1_levada_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListReshardsResponse.ProtoReflect.Descriptor instead.
+func (*ListReshardsResponse) Descriptor() ([]byte, []int) {
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *ListReshardsResponse) GetReshards() []*Reshard {
+	if x != nil {
+		return x.Reshards
+	}
+	return nil
+}
+
+func (x *ListReshardsResponse) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+type SetScalingRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Stream        string                 `protobuf:"bytes,1,opt,name=stream,proto3" json:"stream,omitempty"`
+	Scaling       *Scaling               `protobuf:"bytes,2,opt,name=scaling,proto3" json:"scaling,omitempty"`
+	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"` // kept as an event; up to 256 bytes
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetScalingRequest) Reset() {
+	*x = SetScalingRequest{}
+	mi := &file_levada_v1_levada_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetScalingRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetScalingRequest) ProtoMessage() {}
+
+func (x *SetScalingRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_levada_v1_levada_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetScalingRequest.ProtoReflect.Descriptor instead.
+func (*SetScalingRequest) Descriptor() ([]byte, []int) {
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *SetScalingRequest) GetStream() string {
+	if x != nil {
+		return x.Stream
+	}
+	return ""
+}
+
+func (x *SetScalingRequest) GetScaling() *Scaling {
+	if x != nil {
+		return x.Scaling
+	}
+	return nil
+}
+
+func (x *SetScalingRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type SetScalingResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Stream        *Stream                `protobuf:"bytes,1,opt,name=stream,proto3" json:"stream,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetScalingResponse) Reset() {
+	*x = SetScalingResponse{}
+	mi := &file_levada_v1_levada_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetScalingResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetScalingResponse) ProtoMessage() {}
+
+func (x *SetScalingResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_levada_v1_levada_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetScalingResponse.ProtoReflect.Descriptor instead.
+func (*SetScalingResponse) Descriptor() ([]byte, []int) {
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *SetScalingResponse) GetStream() *Stream {
+	if x != nil {
+		return x.Stream
+	}
+	return nil
+}
+
+type ListScalingEventsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Stream        string                 `protobuf:"bytes,1,opt,name=stream,proto3" json:"stream,omitempty"` // empty: of all streams
+	Limit         uint32                 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	Before        uint64                 `protobuf:"varint,3,opt,name=before,proto3" json:"before,omitempty"` // numbers below this one; 0 = from the latest on
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListScalingEventsRequest) Reset() {
+	*x = ListScalingEventsRequest{}
+	mi := &file_levada_v1_levada_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListScalingEventsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListScalingEventsRequest) ProtoMessage() {}
+
+func (x *ListScalingEventsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_levada_v1_levada_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListScalingEventsRequest.ProtoReflect.Descriptor instead.
+func (*ListScalingEventsRequest) Descriptor() ([]byte, []int) {
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *ListScalingEventsRequest) GetStream() string {
+	if x != nil {
+		return x.Stream
+	}
+	return ""
+}
+
+func (x *ListScalingEventsRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *ListScalingEventsRequest) GetBefore() uint64 {
+	if x != nil {
+		return x.Before
+	}
+	return 0
+}
+
+type ListScalingEventsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Events        []*ScalingEvent        `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
+	More          bool                   `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListScalingEventsResponse) Reset() {
+	*x = ListScalingEventsResponse{}
+	mi := &file_levada_v1_levada_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListScalingEventsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListScalingEventsResponse) ProtoMessage() {}
+
+func (x *ListScalingEventsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_levada_v1_levada_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListScalingEventsResponse.ProtoReflect.Descriptor instead.
+func (*ListScalingEventsResponse) Descriptor() ([]byte, []int) {
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *ListScalingEventsResponse) GetEvents() []*ScalingEvent {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
+func (x *ListScalingEventsResponse) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+// ScalingEvent is a decision with its reasons.
+type ScalingEvent struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Number uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"` // position in the cluster's history
+	Stream string                 `protobuf:"bytes,2,opt,name=stream,proto3" json:"stream,omitempty"`  // empty if it was deleted since
+	TimeMs int64                  `protobuf:"varint,3,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
+	// policy: it was changed; split, merge: one was begun; advice: one would have been, if the mode were on; hot_key: a key is too hot
+	// for any shard; salted: a key was spread, or is no longer; held_back: a split was due, and a limit forbade it.
+	Kind          string   `protobuf:"bytes,4,opt,name=kind,proto3" json:"kind,omitempty"`
+	Shards        []uint32 `protobuf:"varint,5,rep,packed,name=shards,proto3" json:"shards,omitempty"`
+	Reshard       string   `protobuf:"bytes,6,opt,name=reshard,proto3" json:"reshard,omitempty"`                // id of the one that was begun
+	HashKey       string   `protobuf:"bytes,7,opt,name=hash_key,json=hashKey,proto3" json:"hash_key,omitempty"` // of a hot or salted key
+	Reason        string   `protobuf:"bytes,8,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScalingEvent) Reset() {
+	*x = ScalingEvent{}
+	mi := &file_levada_v1_levada_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScalingEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScalingEvent) ProtoMessage() {}
+
+func (x *ScalingEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_levada_v1_levada_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScalingEvent.ProtoReflect.Descriptor instead.
+func (*ScalingEvent) Descriptor() ([]byte, []int) {
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *ScalingEvent) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *ScalingEvent) GetStream() string {
+	if x != nil {
+		return x.Stream
+	}
+	return ""
+}
+
+func (x *ScalingEvent) GetTimeMs() int64 {
+	if x != nil {
+		return x.TimeMs
+	}
+	return 0
+}
+
+func (x *ScalingEvent) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *ScalingEvent) GetShards() []uint32 {
+	if x != nil {
+		return x.Shards
+	}
+	return nil
+}
+
+func (x *ScalingEvent) GetReshard() string {
+	if x != nil {
+		return x.Reshard
+	}
+	return ""
+}
+
+func (x *ScalingEvent) GetHashKey() string {
+	if x != nil {
+		return x.HashKey
+	}
+	return ""
+}
+
+func (x *ScalingEvent) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type ListLoadsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Stream        string                 `protobuf:"bytes,1,opt,name=stream,proto3" json:"stream,omitempty"`
+	WindowSeconds uint32                 `protobuf:"varint,2,opt,name=window_seconds,json=windowSeconds,proto3" json:"window_seconds,omitempty"` // over which the load is averaged, 10 to 3,600; 0 = 60
+	Shards        []uint32               `protobuf:"varint,3,rep,packed,name=shards,proto3" json:"shards,omitempty"`                             // shards whose keys are to be shown; up to 16
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListLoadsRequest) Reset() {
+	*x = ListLoadsRequest{}
+	mi := &file_levada_v1_levada_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListLoadsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListLoadsRequest) ProtoMessage() {}
+
+func (x *ListLoadsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_levada_v1_levada_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListLoadsRequest.ProtoReflect.Descriptor instead.
+func (*ListLoadsRequest) Descriptor() ([]byte, []int) {
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *ListLoadsRequest) GetStream() string {
+	if x != nil {
+		return x.Stream
+	}
+	return ""
+}
+
+func (x *ListLoadsRequest) GetWindowSeconds() uint32 {
+	if x != nil {
+		return x.WindowSeconds
+	}
+	return 0
+}
+
+func (x *ListLoadsRequest) GetShards() []uint32 {
+	if x != nil {
+		return x.Shards
+	}
+	return nil
+}
+
+type ListLoadsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Loads         []*ShardLoad           `protobuf:"bytes,1,rep,name=loads,proto3" json:"loads,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListLoadsResponse) Reset() {
+	*x = ListLoadsResponse{}
+	mi := &file_levada_v1_levada_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListLoadsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListLoadsResponse) ProtoMessage() {}
+
+func (x *ListLoadsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_levada_v1_levada_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListLoadsResponse.ProtoReflect.Descriptor instead.
+func (*ListLoadsResponse) Descriptor() ([]byte, []int) {
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *ListLoadsResponse) GetLoads() []*ShardLoad {
+	if x != nil {
+		return x.Loads
+	}
+	return nil
+}
+
+type ShardLoad struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Shard            uint32                 `protobuf:"varint,1,opt,name=shard,proto3" json:"shard,omitempty"`
+	Known            bool                   `protobuf:"varint,2,opt,name=known,proto3" json:"known,omitempty"`                                            // false if its leader did not answer
+	BytesPerSecond   float64                `protobuf:"fixed64,3,opt,name=bytes_per_second,json=bytesPerSecond,proto3" json:"bytes_per_second,omitempty"` // of batches, as they are stored
+	RecordsPerSecond float64                `protobuf:"fixed64,4,opt,name=records_per_second,json=recordsPerSecond,proto3" json:"records_per_second,omitempty"`
+	KnownSinceMs     int64                  `protobuf:"varint,5,opt,name=known_since_ms,json=knownSinceMs,proto3" json:"known_since_ms,omitempty"` // what was stored before is missing in the averages
+	// Shares of the bytes of the last one or two minutes, by 64 even parts of the shard's range; empty if not asked for, or without records.
+	Histogram     []float64  `protobuf:"fixed64,6,rep,packed,name=histogram,proto3" json:"histogram,omitempty"`
+	Heaviest      []*KeyLoad `protobuf:"bytes,7,rep,name=heaviest,proto3" json:"heaviest,omitempty"` // the keys with the largest shares, up to 8
+	Samples       uint32     `protobuf:"varint,8,opt,name=samples,proto3" json:"samples,omitempty"`  // records that histogram and heaviest are made from
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShardLoad) Reset() {
+	*x = ShardLoad{}
+	mi := &file_levada_v1_levada_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShardLoad) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShardLoad) ProtoMessage() {}
+
+func (x *ShardLoad) ProtoReflect() protoreflect.Message {
+	mi := &file_levada_v1_levada_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShardLoad.ProtoReflect.Descriptor instead.
+func (*ShardLoad) Descriptor() ([]byte, []int) {
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *ShardLoad) GetShard() uint32 {
+	if x != nil {
+		return x.Shard
+	}
+	return 0
+}
+
+func (x *ShardLoad) GetKnown() bool {
+	if x != nil {
+		return x.Known
+	}
+	return false
+}
+
+func (x *ShardLoad) GetBytesPerSecond() float64 {
+	if x != nil {
+		return x.BytesPerSecond
+	}
+	return 0
+}
+
+func (x *ShardLoad) GetRecordsPerSecond() float64 {
+	if x != nil {
+		return x.RecordsPerSecond
+	}
+	return 0
+}
+
+func (x *ShardLoad) GetKnownSinceMs() int64 {
+	if x != nil {
+		return x.KnownSinceMs
+	}
+	return 0
+}
+
+func (x *ShardLoad) GetHistogram() []float64 {
+	if x != nil {
+		return x.Histogram
+	}
+	return nil
+}
+
+func (x *ShardLoad) GetHeaviest() []*KeyLoad {
+	if x != nil {
+		return x.Heaviest
+	}
+	return nil
+}
+
+func (x *ShardLoad) GetSamples() uint32 {
+	if x != nil {
+		return x.Samples
+	}
+	return 0
+}
+
+type KeyLoad struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	HashKey       string                 `protobuf:"bytes,1,opt,name=hash_key,json=hashKey,proto3" json:"hash_key,omitempty"`
+	Share         float64                `protobuf:"fixed64,2,opt,name=share,proto3" json:"share,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeyLoad) Reset() {
+	*x = KeyLoad{}
+	mi := &file_levada_v1_levada_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeyLoad) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeyLoad) ProtoMessage() {}
+
+func (x *KeyLoad) ProtoReflect() protoreflect.Message {
+	mi := &file_levada_v1_levada_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeyLoad.ProtoReflect.Descriptor instead.
+func (*KeyLoad) Descriptor() ([]byte, []int) {
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *KeyLoad) GetHashKey() string {
+	if x != nil {
+		return x.HashKey
+	}
+	return ""
+}
+
+func (x *KeyLoad) GetShare() float64 {
+	if x != nil {
+		return x.Share
+	}
+	return 0
+}
+
+type ReportProblemRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"` // required: choose a new one for each problem
+	Stream        string                 `protobuf:"bytes,2,opt,name=stream,proto3" json:"stream,omitempty"`
+	Problem       Problem                `protobuf:"varint,3,opt,name=problem,proto3,enum=levada.v1.Problem" json:"problem,omitempty"`
+	Shards        []uint32               `protobuf:"varint,4,rep,packed,name=shards,proto3" json:"shards,omitempty"` // that have it, up to 16; none: the most loaded one
+	Reporter      string                 `protobuf:"bytes,5,opt,name=reporter,proto3" json:"reporter,omitempty"`     // who has it, for the event log; up to 100 bytes
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReportProblemRequest) Reset() {
+	*x = ReportProblemRequest{}
+	mi := &file_levada_v1_levada_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReportProblemRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReportProblemRequest) ProtoMessage() {}
+
+func (x *ReportProblemRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_levada_v1_levada_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReportProblemRequest.ProtoReflect.Descriptor instead.
+func (*ReportProblemRequest) Descriptor() ([]byte, []int) {
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *ReportProblemRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ReportProblemRequest) GetStream() string {
+	if x != nil {
+		return x.Stream
+	}
+	return ""
+}
+
+func (x *ReportProblemRequest) GetProblem() Problem {
+	if x != nil {
+		return x.Problem
+	}
+	return Problem_PROBLEM_UNSPECIFIED
+}
+
+func (x *ReportProblemRequest) GetShards() []uint32 {
+	if x != nil {
+		return x.Shards
+	}
+	return nil
+}
+
+func (x *ReportProblemRequest) GetReporter() string {
+	if x != nil {
+		return x.Reporter
+	}
+	return ""
+}
+
+type ReportProblemResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Reshards      []*Reshard             `protobuf:"bytes,1,rep,name=reshards,proto3" json:"reshards,omitempty"` // that were begun for it
+	Events        []*ScalingEvent        `protobuf:"bytes,2,rep,name=events,proto3" json:"events,omitempty"`     // what was decided for each shard, and why
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReportProblemResponse) Reset() {
+	*x = ReportProblemResponse{}
+	mi := &file_levada_v1_levada_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReportProblemResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReportProblemResponse) ProtoMessage() {}
+
+func (x *ReportProblemResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_levada_v1_levada_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReportProblemResponse.ProtoReflect.Descriptor instead.
+func (*ReportProblemResponse) Descriptor() ([]byte, []int) {
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *ReportProblemResponse) GetReshards() []*Reshard {
+	if x != nil {
+		return x.Reshards
+	}
+	return nil
+}
+
+func (x *ReportProblemResponse) GetEvents() []*ScalingEvent {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
+type SaltKeyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Stream        string                 `protobuf:"bytes,1,opt,name=stream,proto3" json:"stream,omitempty"`
+	HashKey       string                 `protobuf:"bytes,2,opt,name=hash_key,json=hashKey,proto3" json:"hash_key,omitempty"` // decimal
+	Parts         uint32                 `protobuf:"varint,3,opt,name=parts,proto3" json:"parts,omitempty"`                   // 2 to 64; 0 = no longer
+	Reason        string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`                  // kept as an event; up to 256 bytes
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SaltKeyRequest) Reset() {
+	*x = SaltKeyRequest{}
+	mi := &file_levada_v1_levada_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SaltKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SaltKeyRequest) ProtoMessage() {}
+
+func (x *SaltKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_levada_v1_levada_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SaltKeyRequest.ProtoReflect.Descriptor instead.
+func (*SaltKeyRequest) Descriptor() ([]byte, []int) {
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *SaltKeyRequest) GetStream() string {
+	if x != nil {
+		return x.Stream
+	}
+	return ""
+}
+
+func (x *SaltKeyRequest) GetHashKey() string {
+	if x != nil {
+		return x.HashKey
+	}
+	return ""
+}
+
+func (x *SaltKeyRequest) GetParts() uint32 {
+	if x != nil {
+		return x.Parts
+	}
+	return 0
+}
+
+func (x *SaltKeyRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type SaltKeyResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Stream        *Stream                `protobuf:"bytes,1,opt,name=stream,proto3" json:"stream,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SaltKeyResponse) Reset() {
+	*x = SaltKeyResponse{}
+	mi := &file_levada_v1_levada_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SaltKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SaltKeyResponse) ProtoMessage() {}
+
+func (x *SaltKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_levada_v1_levada_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SaltKeyResponse.ProtoReflect.Descriptor instead.
+func (*SaltKeyResponse) Descriptor() ([]byte, []int) {
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *SaltKeyResponse) GetStream() *Stream {
+	if x != nil {
+		return x.Stream
+	}
+	return nil
+}
+
 type GetClusterRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	FailoverLimit uint32                 `protobuf:"varint,1,opt,name=failover_limit,json=failoverLimit,proto3" json:"failover_limit,omitempty"`
@@ -1960,7 +3963,7 @@ type GetClusterRequest struct {
 
 func (x *GetClusterRequest) Reset() {
 	*x = GetClusterRequest{}
-	mi := &file_levada_v1_levada_proto_msgTypes[25]
+	mi := &file_levada_v1_levada_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1972,7 +3975,7 @@ func (x *GetClusterRequest) String() string {
 func (*GetClusterRequest) ProtoMessage() {}
 
 func (x *GetClusterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[25]
+	mi := &file_levada_v1_levada_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1985,7 +3988,7 @@ func (x *GetClusterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetClusterRequest.ProtoReflect.Descriptor instead.
 func (*GetClusterRequest) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{25}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *GetClusterRequest) GetFailoverLimit() uint32 {
@@ -2014,7 +4017,7 @@ type GetClusterResponse struct {
 
 func (x *GetClusterResponse) Reset() {
 	*x = GetClusterResponse{}
-	mi := &file_levada_v1_levada_proto_msgTypes[26]
+	mi := &file_levada_v1_levada_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2026,7 +4029,7 @@ func (x *GetClusterResponse) String() string {
 func (*GetClusterResponse) ProtoMessage() {}
 
 func (x *GetClusterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[26]
+	mi := &file_levada_v1_levada_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2039,7 +4042,7 @@ func (x *GetClusterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetClusterResponse.ProtoReflect.Descriptor instead.
 func (*GetClusterResponse) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{26}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *GetClusterResponse) GetClusterId() string {
@@ -2140,7 +4143,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_levada_v1_levada_proto_msgTypes[27]
+	mi := &file_levada_v1_levada_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2152,7 +4155,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[27]
+	mi := &file_levada_v1_levada_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2165,7 +4168,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{27}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Node) GetId() string {
@@ -2269,7 +4272,7 @@ type RemoveNodeRequest struct {
 
 func (x *RemoveNodeRequest) Reset() {
 	*x = RemoveNodeRequest{}
-	mi := &file_levada_v1_levada_proto_msgTypes[28]
+	mi := &file_levada_v1_levada_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2281,7 +4284,7 @@ func (x *RemoveNodeRequest) String() string {
 func (*RemoveNodeRequest) ProtoMessage() {}
 
 func (x *RemoveNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[28]
+	mi := &file_levada_v1_levada_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2294,7 +4297,7 @@ func (x *RemoveNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveNodeRequest.ProtoReflect.Descriptor instead.
 func (*RemoveNodeRequest) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{28}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *RemoveNodeRequest) GetNode() string {
@@ -2313,7 +4316,7 @@ type RemoveNodeResponse struct {
 
 func (x *RemoveNodeResponse) Reset() {
 	*x = RemoveNodeResponse{}
-	mi := &file_levada_v1_levada_proto_msgTypes[29]
+	mi := &file_levada_v1_levada_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2325,7 +4328,7 @@ func (x *RemoveNodeResponse) String() string {
 func (*RemoveNodeResponse) ProtoMessage() {}
 
 func (x *RemoveNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[29]
+	mi := &file_levada_v1_levada_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2338,7 +4341,7 @@ func (x *RemoveNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveNodeResponse.ProtoReflect.Descriptor instead.
 func (*RemoveNodeResponse) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{29}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *RemoveNodeResponse) GetId() string {
@@ -2364,7 +4367,7 @@ type Failover struct {
 
 func (x *Failover) Reset() {
 	*x = Failover{}
-	mi := &file_levada_v1_levada_proto_msgTypes[30]
+	mi := &file_levada_v1_levada_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2376,7 +4379,7 @@ func (x *Failover) String() string {
 func (*Failover) ProtoMessage() {}
 
 func (x *Failover) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[30]
+	mi := &file_levada_v1_levada_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2389,7 +4392,7 @@ func (x *Failover) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failover.ProtoReflect.Descriptor instead.
 func (*Failover) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{30}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *Failover) GetStream() string {
@@ -2475,12 +4478,14 @@ const file_levada_v1_levada_proto_rawDesc = "" +
 	"\x0eAppendResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x120\n" +
 	"\x06ranges\x18\x02 \x03(\v2\x18.levada.v1.AppendedRangeR\x06ranges\x12&\n" +
-	"\x05error\x18\x03 \x01(\v2\x10.levada.v1.ErrorR\x05error\"\x81\x01\n" +
+	"\x05error\x18\x03 \x01(\v2\x10.levada.v1.ErrorR\x05error\"\xaf\x01\n" +
 	"\rAppendedRange\x12\x14\n" +
 	"\x05count\x18\x01 \x01(\rR\x05count\x12#\n" +
 	"\rfirst_ordinal\x18\x02 \x01(\x04R\ffirstOrdinal\x12\x17\n" +
 	"\atime_ms\x18\x03 \x01(\x03R\x06timeMs\x12\x1c\n" +
-	"\tduplicate\x18\x04 \x01(\bR\tduplicate\"\xdc\x01\n" +
+	"\tduplicate\x18\x04 \x01(\bR\tduplicate\x12\x1f\n" +
+	"\bancestor\x18\x05 \x01(\rH\x00R\bancestor\x88\x01\x01B\v\n" +
+	"\t_ancestor\"\xdc\x01\n" +
 	"\bPosition\x12#\n" +
 	"\ftrim_horizon\x18\x01 \x01(\bH\x00R\vtrimHorizon\x12\x18\n" +
 	"\x06latest\x18\x02 \x01(\bH\x00R\x06latest\x12!\n" +
@@ -2533,7 +4538,7 @@ const file_levada_v1_levada_proto_rawDesc = "" +
 	"\fretention_ms\x18\x03 \x01(\x03R\vretentionMs\x12'\n" +
 	"\x0fretention_bytes\x18\x04 \x01(\x03R\x0eretentionBytes\x12(\n" +
 	"\x10max_record_bytes\x18\x05 \x01(\rR\x0emaxRecordBytes\x12&\n" +
-	"\x0fdedup_window_ms\x18\x06 \x01(\x03R\rdedupWindowMs\"\xd9\x01\n" +
+	"\x0fdedup_window_ms\x18\x06 \x01(\x03R\rdedupWindowMs\"\x94\x03\n" +
 	"\x06Stream\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\x04R\x02id\x125\n" +
@@ -2545,7 +4550,43 @@ const file_levada_v1_levada_proto_rawDesc = "" +
 	"openShards\x12\x1e\n" +
 	"\n" +
 	"durability\x18\a \x01(\tR\n" +
-	"durability\"\xff\x02\n" +
+	"durability\x12(\n" +
+	"\x04goal\x18\b \x01(\v2\x14.levada.v1.ShardGoalR\x04goal\x12,\n" +
+	"\ascaling\x18\t \x01(\v2\x12.levada.v1.ScalingR\ascaling\x125\n" +
+	"\vsalted_keys\x18\n" +
+	" \x03(\v2\x14.levada.v1.SaltedKeyR\n" +
+	"saltedKeys\x12*\n" +
+	"\x11shard_hours_today\x18\v \x01(\x01R\x0fshardHoursToday\"\xe4\x03\n" +
+	"\aScaling\x12\x12\n" +
+	"\x04mode\x18\x01 \x01(\tR\x04mode\x12\x1b\n" +
+	"\ton_demand\x18\x02 \x01(\bR\bonDemand\x12(\n" +
+	"\x10bytes_per_second\x18\x03 \x01(\x03R\x0ebytesPerSecond\x12,\n" +
+	"\x12records_per_second\x18\x04 \x01(\x03R\x10recordsPerSecond\x12#\n" +
+	"\rsplit_seconds\x18\x05 \x01(\x03R\fsplitSeconds\x12#\n" +
+	"\rmerge_seconds\x18\x06 \x01(\x03R\fmergeSeconds\x12#\n" +
+	"\rmerge_percent\x18\a \x01(\rR\fmergePercent\x12)\n" +
+	"\x10cooldown_seconds\x18\b \x01(\x03R\x0fcooldownSeconds\x12\x1d\n" +
+	"\n" +
+	"shards_min\x18\t \x01(\rR\tshardsMin\x12\x1d\n" +
+	"\n" +
+	"shards_max\x18\n" +
+	" \x01(\rR\tshardsMax\x12*\n" +
+	"\x11reshards_per_hour\x18\v \x01(\rR\x0freshardsPerHour\x12-\n" +
+	"\x13shard_hours_per_day\x18\f \x01(\x03R\x10shardHoursPerDay\x12\x1d\n" +
+	"\n" +
+	"salt_parts\x18\r \x01(\rR\tsaltParts\"W\n" +
+	"\tSaltedKey\x12\x19\n" +
+	"\bhash_key\x18\x01 \x01(\tR\ahashKey\x12\x14\n" +
+	"\x05parts\x18\x02 \x01(\rR\x05parts\x12\x19\n" +
+	"\bsince_ms\x18\x03 \x01(\x03R\asinceMs\"\x9f\x01\n" +
+	"\tShardGoal\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06shards\x18\x02 \x01(\rR\x06shards\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x1d\n" +
+	"\n" +
+	"started_ms\x18\x04 \x01(\x03R\tstartedMs\x12\x19\n" +
+	"\bended_ms\x18\x05 \x01(\x03R\aendedMs\x12\x18\n" +
+	"\afailure\x18\x06 \x01(\tR\afailure\"\xdd\x03\n" +
 	"\x05Shard\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\rR\x06number\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x14\n" +
@@ -2563,7 +4604,11 @@ const file_levada_v1_levada_proto_rawDesc = "" +
 	"\bchildren\x18\v \x03(\rR\bchildren\x12\x1d\n" +
 	"\n" +
 	"created_ms\x18\f \x01(\x03R\tcreatedMs\x12\x1b\n" +
-	"\tclosed_ms\x18\r \x01(\x03R\bclosedMs\"\x82\x01\n" +
+	"\tclosed_ms\x18\r \x01(\x03R\bclosedMs\x12\x1b\n" +
+	"\topened_ms\x18\x0e \x01(\x03R\bopenedMs\x12\x1f\n" +
+	"\vend_ordinal\x18\x0f \x01(\x04R\n" +
+	"endOrdinal\x12\x1e\n" +
+	"\vend_time_ms\x18\x10 \x01(\x03R\tendTimeMs\"\x82\x01\n" +
 	"\aReplica\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x1b\n" +
 	"\tnode_name\x18\x02 \x01(\tR\bnodeName\x12\x18\n" +
@@ -2599,17 +4644,131 @@ const file_levada_v1_levada_proto_rawDesc = "" +
 	"\x05limit\x18\x02 \x01(\rR\x05limit\"V\n" +
 	"\x13ListStreamsResponse\x12+\n" +
 	"\astreams\x18\x01 \x03(\v2\x11.levada.v1.StreamR\astreams\x12\x12\n" +
-	"\x04more\x18\x02 \x01(\bR\x04more\"t\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\"\xb9\x01\n" +
 	"\x11ListShardsRequest\x12\x16\n" +
 	"\x06stream\x18\x01 \x01(\tR\x06stream\x12\x14\n" +
 	"\x05after\x18\x02 \x01(\rR\x05after\x12\x1b\n" +
 	"\thas_after\x18\x03 \x01(\bR\bhasAfter\x12\x14\n" +
-	"\x05limit\x18\x04 \x01(\rR\x05limit\"s\n" +
+	"\x05limit\x18\x04 \x01(\rR\x05limit\x12.\n" +
+	"\x06filter\x18\x05 \x01(\x0e2\x16.levada.v1.ShardFilterR\x06filter\x12\x13\n" +
+	"\x05at_ms\x18\x06 \x01(\x03R\x04atMs\"s\n" +
 	"\x12ListShardsResponse\x12(\n" +
 	"\x06shards\x18\x01 \x03(\v2\x10.levada.v1.ShardR\x06shards\x12\x12\n" +
 	"\x04more\x18\x02 \x01(\bR\x04more\x12\x1f\n" +
 	"\vmap_version\x18\x03 \x01(\x04R\n" +
-	"mapVersion\":\n" +
+	"mapVersion\"\xc4\x01\n" +
+	"\x11SplitShardRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06stream\x18\x02 \x01(\tR\x06stream\x12\x14\n" +
+	"\x05shard\x18\x03 \x01(\rR\x05shard\x12\x16\n" +
+	"\x06bounds\x18\x04 \x03(\tR\x06bounds\x12\x14\n" +
+	"\x05parts\x18\x05 \x01(\rR\x05parts\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\x12\x12\n" +
+	"\x04wait\x18\a \x01(\bR\x04wait\x12\x17\n" +
+	"\aby_load\x18\b \x01(\bR\x06byLoad\"\x92\x01\n" +
+	"\x12MergeShardsRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06stream\x18\x02 \x01(\tR\x06stream\x12\x14\n" +
+	"\x05shard\x18\x03 \x01(\rR\x05shard\x12\x12\n" +
+	"\x04with\x18\x04 \x01(\rR\x04with\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x12\n" +
+	"\x04wait\x18\x06 \x01(\bR\x04wait\"=\n" +
+	"\x13AbortReshardRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"Y\n" +
+	"\x0fReshardResponse\x12,\n" +
+	"\areshard\x18\x01 \x01(\v2\x12.levada.v1.ReshardR\areshard\x12\x18\n" +
+	"\aexisted\x18\x02 \x01(\bR\aexisted\"\xa0\x02\n" +
+	"\aReshard\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06stream\x18\x02 \x01(\tR\x06stream\x12\x16\n" +
+	"\x06number\x18\x03 \x01(\x04R\x06number\x12\x18\n" +
+	"\aparents\x18\x04 \x03(\rR\aparents\x12\x1a\n" +
+	"\bchildren\x18\x05 \x03(\rR\bchildren\x12\x14\n" +
+	"\x05phase\x18\x06 \x01(\tR\x05phase\x12\x16\n" +
+	"\x06reason\x18\a \x01(\tR\x06reason\x12\x1d\n" +
+	"\n" +
+	"started_ms\x18\b \x01(\x03R\tstartedMs\x12\x1d\n" +
+	"\n" +
+	"sealing_ms\x18\t \x01(\x03R\tsealingMs\x12\x19\n" +
+	"\bended_ms\x18\n" +
+	" \x01(\x03R\aendedMs\x12\x18\n" +
+	"\afailure\x18\v \x01(\tR\afailure\"\x82\x01\n" +
+	"\x14SetShardCountRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06stream\x18\x02 \x01(\tR\x06stream\x12\x16\n" +
+	"\x06shards\x18\x03 \x01(\rR\x06shards\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x12\n" +
+	"\x04wait\x18\x05 \x01(\bR\x04wait\"I\n" +
+	"\x17CancelShardCountRequest\x12\x16\n" +
+	"\x06stream\x18\x01 \x01(\tR\x06stream\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"B\n" +
+	"\x15SetShardCountResponse\x12)\n" +
+	"\x06stream\x18\x01 \x01(\v2\x11.levada.v1.StreamR\x06stream\"s\n" +
+	"\x13ListReshardsRequest\x12\x16\n" +
+	"\x06stream\x18\x01 \x01(\tR\x06stream\x12\x14\n" +
+	"\x05limit\x18\x02 \x01(\rR\x05limit\x12\x16\n" +
+	"\x06before\x18\x03 \x01(\x04R\x06before\x12\x16\n" +
+	"\x06active\x18\x04 \x01(\bR\x06active\"Z\n" +
+	"\x14ListReshardsResponse\x12.\n" +
+	"\breshards\x18\x01 \x03(\v2\x12.levada.v1.ReshardR\breshards\x12\x12\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\"q\n" +
+	"\x11SetScalingRequest\x12\x16\n" +
+	"\x06stream\x18\x01 \x01(\tR\x06stream\x12,\n" +
+	"\ascaling\x18\x02 \x01(\v2\x12.levada.v1.ScalingR\ascaling\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"?\n" +
+	"\x12SetScalingResponse\x12)\n" +
+	"\x06stream\x18\x01 \x01(\v2\x11.levada.v1.StreamR\x06stream\"`\n" +
+	"\x18ListScalingEventsRequest\x12\x16\n" +
+	"\x06stream\x18\x01 \x01(\tR\x06stream\x12\x14\n" +
+	"\x05limit\x18\x02 \x01(\rR\x05limit\x12\x16\n" +
+	"\x06before\x18\x03 \x01(\x04R\x06before\"`\n" +
+	"\x19ListScalingEventsResponse\x12/\n" +
+	"\x06events\x18\x01 \x03(\v2\x17.levada.v1.ScalingEventR\x06events\x12\x12\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\"\xd0\x01\n" +
+	"\fScalingEvent\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x16\n" +
+	"\x06stream\x18\x02 \x01(\tR\x06stream\x12\x17\n" +
+	"\atime_ms\x18\x03 \x01(\x03R\x06timeMs\x12\x12\n" +
+	"\x04kind\x18\x04 \x01(\tR\x04kind\x12\x16\n" +
+	"\x06shards\x18\x05 \x03(\rR\x06shards\x12\x18\n" +
+	"\areshard\x18\x06 \x01(\tR\areshard\x12\x19\n" +
+	"\bhash_key\x18\a \x01(\tR\ahashKey\x12\x16\n" +
+	"\x06reason\x18\b \x01(\tR\x06reason\"i\n" +
+	"\x10ListLoadsRequest\x12\x16\n" +
+	"\x06stream\x18\x01 \x01(\tR\x06stream\x12%\n" +
+	"\x0ewindow_seconds\x18\x02 \x01(\rR\rwindowSeconds\x12\x16\n" +
+	"\x06shards\x18\x03 \x03(\rR\x06shards\"?\n" +
+	"\x11ListLoadsResponse\x12*\n" +
+	"\x05loads\x18\x01 \x03(\v2\x14.levada.v1.ShardLoadR\x05loads\"\x9d\x02\n" +
+	"\tShardLoad\x12\x14\n" +
+	"\x05shard\x18\x01 \x01(\rR\x05shard\x12\x14\n" +
+	"\x05known\x18\x02 \x01(\bR\x05known\x12(\n" +
+	"\x10bytes_per_second\x18\x03 \x01(\x01R\x0ebytesPerSecond\x12,\n" +
+	"\x12records_per_second\x18\x04 \x01(\x01R\x10recordsPerSecond\x12$\n" +
+	"\x0eknown_since_ms\x18\x05 \x01(\x03R\fknownSinceMs\x12\x1c\n" +
+	"\thistogram\x18\x06 \x03(\x01R\thistogram\x12.\n" +
+	"\bheaviest\x18\a \x03(\v2\x12.levada.v1.KeyLoadR\bheaviest\x12\x18\n" +
+	"\asamples\x18\b \x01(\rR\asamples\":\n" +
+	"\aKeyLoad\x12\x19\n" +
+	"\bhash_key\x18\x01 \x01(\tR\ahashKey\x12\x14\n" +
+	"\x05share\x18\x02 \x01(\x01R\x05share\"\xa0\x01\n" +
+	"\x14ReportProblemRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06stream\x18\x02 \x01(\tR\x06stream\x12,\n" +
+	"\aproblem\x18\x03 \x01(\x0e2\x12.levada.v1.ProblemR\aproblem\x12\x16\n" +
+	"\x06shards\x18\x04 \x03(\rR\x06shards\x12\x1a\n" +
+	"\breporter\x18\x05 \x01(\tR\breporter\"x\n" +
+	"\x15ReportProblemResponse\x12.\n" +
+	"\breshards\x18\x01 \x03(\v2\x12.levada.v1.ReshardR\breshards\x12/\n" +
+	"\x06events\x18\x02 \x03(\v2\x17.levada.v1.ScalingEventR\x06events\"q\n" +
+	"\x0eSaltKeyRequest\x12\x16\n" +
+	"\x06stream\x18\x01 \x01(\tR\x06stream\x12\x19\n" +
+	"\bhash_key\x18\x02 \x01(\tR\ahashKey\x12\x14\n" +
+	"\x05parts\x18\x03 \x01(\rR\x05parts\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"<\n" +
+	"\x0fSaltKeyResponse\x12)\n" +
+	"\x06stream\x18\x01 \x01(\v2\x11.levada.v1.StreamR\x06stream\":\n" +
 	"\x11GetClusterRequest\x12%\n" +
 	"\x0efailover_limit\x18\x01 \x01(\rR\rfailoverLimit\"\x87\x03\n" +
 	"\x12GetClusterResponse\x12\x1d\n" +
@@ -2671,12 +4830,22 @@ const file_levada_v1_levada_proto_rawDesc = "" +
 	"\vKIND_DENIED\x10\n" +
 	"\x12\x17\n" +
 	"\x13KIND_STALE_PRODUCER\x10\v\x12\x16\n" +
-	"\x12KIND_LIMIT_REACHED\x10\f2\xcc\x01\n" +
+	"\x12KIND_LIMIT_REACHED\x10\f*N\n" +
+	"\vShardFilter\x12\x0e\n" +
+	"\n" +
+	"SHARDS_ALL\x10\x00\x12\x0f\n" +
+	"\vSHARDS_OPEN\x10\x01\x12\r\n" +
+	"\tSHARDS_AT\x10\x02\x12\x0f\n" +
+	"\vSHARDS_FROM\x10\x03*S\n" +
+	"\aProblem\x12\x17\n" +
+	"\x13PROBLEM_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11PROBLEM_HOT_SHARD\x10\x01\x12\x18\n" +
+	"\x14PROBLEM_CONSUMER_LAG\x10\x022\xcc\x01\n" +
 	"\aStreams\x12A\n" +
 	"\x06Append\x12\x18.levada.v1.AppendRequest\x1a\x19.levada.v1.AppendResponse(\x010\x01\x129\n" +
 	"\x04Read\x12\x16.levada.v1.ReadRequest\x1a\x17.levada.v1.ReadResponse0\x01\x12C\n" +
 	"\n" +
-	"GetRecords\x12\x1c.levada.v1.GetRecordsRequest\x1a\x17.levada.v1.ReadResponse2\x80\x05\n" +
+	"GetRecords\x12\x1c.levada.v1.GetRecordsRequest\x1a\x17.levada.v1.ReadResponse2\xe6\v\n" +
 	"\x05Admin\x12O\n" +
 	"\fCreateStream\x12\x1e.levada.v1.CreateStreamRequest\x1a\x1f.levada.v1.CreateStreamResponse\x12O\n" +
 	"\fUpdateStream\x12\x1e.levada.v1.UpdateStreamRequest\x1a\x1f.levada.v1.UpdateStreamResponse\x12O\n" +
@@ -2688,7 +4857,20 @@ const file_levada_v1_levada_proto_rawDesc = "" +
 	"\n" +
 	"GetCluster\x12\x1c.levada.v1.GetClusterRequest\x1a\x1d.levada.v1.GetClusterResponse\x12I\n" +
 	"\n" +
-	"RemoveNode\x12\x1c.levada.v1.RemoveNodeRequest\x1a\x1d.levada.v1.RemoveNodeResponseB8Z6github.com/levada-stream/levada/api/levada/v1;levadav1b\x06proto3"
+	"RemoveNode\x12\x1c.levada.v1.RemoveNodeRequest\x1a\x1d.levada.v1.RemoveNodeResponse\x12F\n" +
+	"\n" +
+	"SplitShard\x12\x1c.levada.v1.SplitShardRequest\x1a\x1a.levada.v1.ReshardResponse\x12H\n" +
+	"\vMergeShards\x12\x1d.levada.v1.MergeShardsRequest\x1a\x1a.levada.v1.ReshardResponse\x12J\n" +
+	"\fAbortReshard\x12\x1e.levada.v1.AbortReshardRequest\x1a\x1a.levada.v1.ReshardResponse\x12R\n" +
+	"\rSetShardCount\x12\x1f.levada.v1.SetShardCountRequest\x1a .levada.v1.SetShardCountResponse\x12X\n" +
+	"\x10CancelShardCount\x12\".levada.v1.CancelShardCountRequest\x1a .levada.v1.SetShardCountResponse\x12O\n" +
+	"\fListReshards\x12\x1e.levada.v1.ListReshardsRequest\x1a\x1f.levada.v1.ListReshardsResponse\x12I\n" +
+	"\n" +
+	"SetScaling\x12\x1c.levada.v1.SetScalingRequest\x1a\x1d.levada.v1.SetScalingResponse\x12^\n" +
+	"\x11ListScalingEvents\x12#.levada.v1.ListScalingEventsRequest\x1a$.levada.v1.ListScalingEventsResponse\x12F\n" +
+	"\tListLoads\x12\x1b.levada.v1.ListLoadsRequest\x1a\x1c.levada.v1.ListLoadsResponse\x12R\n" +
+	"\rReportProblem\x12\x1f.levada.v1.ReportProblemRequest\x1a .levada.v1.ReportProblemResponse\x12@\n" +
+	"\aSaltKey\x12\x19.levada.v1.SaltKeyRequest\x1a\x1a.levada.v1.SaltKeyResponseB8Z6github.com/levada-stream/levada/api/levada/v1;levadav1b\x06proto3"
 
 var (
 	file_levada_v1_levada_proto_rawDescOnce sync.Once
@@ -2702,86 +4884,152 @@ func file_levada_v1_levada_proto_rawDescGZIP() []byte {
 	return file_levada_v1_levada_proto_rawDescData
 }
 
-var file_levada_v1_levada_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_levada_v1_levada_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_levada_v1_levada_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_levada_v1_levada_proto_msgTypes = make([]protoimpl.MessageInfo, 57)
 var file_levada_v1_levada_proto_goTypes = []any{
-	(Kind)(0),                      // 0: levada.v1.Kind
-	(*Error)(nil),                  // 1: levada.v1.Error
-	(*AppendRequest)(nil),          // 2: levada.v1.AppendRequest
-	(*AppendResponse)(nil),         // 3: levada.v1.AppendResponse
-	(*AppendedRange)(nil),          // 4: levada.v1.AppendedRange
-	(*Position)(nil),               // 5: levada.v1.Position
-	(*ReadRequest)(nil),            // 6: levada.v1.ReadRequest
-	(*GetRecordsRequest)(nil),      // 7: levada.v1.GetRecordsRequest
-	(*ReadResponse)(nil),           // 8: levada.v1.ReadResponse
-	(*Block)(nil),                  // 9: levada.v1.Block
-	(*StreamSettings)(nil),         // 10: levada.v1.StreamSettings
-	(*Stream)(nil),                 // 11: levada.v1.Stream
-	(*Shard)(nil),                  // 12: levada.v1.Shard
-	(*Replica)(nil),                // 13: levada.v1.Replica
-	(*CreateStreamRequest)(nil),    // 14: levada.v1.CreateStreamRequest
-	(*CreateStreamResponse)(nil),   // 15: levada.v1.CreateStreamResponse
-	(*UpdateStreamRequest)(nil),    // 16: levada.v1.UpdateStreamRequest
-	(*UpdateStreamResponse)(nil),   // 17: levada.v1.UpdateStreamResponse
-	(*DeleteStreamRequest)(nil),    // 18: levada.v1.DeleteStreamRequest
-	(*DeleteStreamResponse)(nil),   // 19: levada.v1.DeleteStreamResponse
-	(*DescribeStreamRequest)(nil),  // 20: levada.v1.DescribeStreamRequest
-	(*DescribeStreamResponse)(nil), // 21: levada.v1.DescribeStreamResponse
-	(*ListStreamsRequest)(nil),     // 22: levada.v1.ListStreamsRequest
-	(*ListStreamsResponse)(nil),    // 23: levada.v1.ListStreamsResponse
-	(*ListShardsRequest)(nil),      // 24: levada.v1.ListShardsRequest
-	(*ListShardsResponse)(nil),     // 25: levada.v1.ListShardsResponse
-	(*GetClusterRequest)(nil),      // 26: levada.v1.GetClusterRequest
-	(*GetClusterResponse)(nil),     // 27: levada.v1.GetClusterResponse
-	(*Node)(nil),                   // 28: levada.v1.Node
-	(*RemoveNodeRequest)(nil),      // 29: levada.v1.RemoveNodeRequest
-	(*RemoveNodeResponse)(nil),     // 30: levada.v1.RemoveNodeResponse
-	(*Failover)(nil),               // 31: levada.v1.Failover
+	(Kind)(0),                         // 0: levada.v1.Kind
+	(ShardFilter)(0),                  // 1: levada.v1.ShardFilter
+	(Problem)(0),                      // 2: levada.v1.Problem
+	(*Error)(nil),                     // 3: levada.v1.Error
+	(*AppendRequest)(nil),             // 4: levada.v1.AppendRequest
+	(*AppendResponse)(nil),            // 5: levada.v1.AppendResponse
+	(*AppendedRange)(nil),             // 6: levada.v1.AppendedRange
+	(*Position)(nil),                  // 7: levada.v1.Position
+	(*ReadRequest)(nil),               // 8: levada.v1.ReadRequest
+	(*GetRecordsRequest)(nil),         // 9: levada.v1.GetRecordsRequest
+	(*ReadResponse)(nil),              // 10: levada.v1.ReadResponse
+	(*Block)(nil),                     // 11: levada.v1.Block
+	(*StreamSettings)(nil),            // 12: levada.v1.StreamSettings
+	(*Stream)(nil),                    // 13: levada.v1.Stream
+	(*Scaling)(nil),                   // 14: levada.v1.Scaling
+	(*SaltedKey)(nil),                 // 15: levada.v1.SaltedKey
+	(*ShardGoal)(nil),                 // 16: levada.v1.ShardGoal
+	(*Shard)(nil),                     // 17: levada.v1.Shard
+	(*Replica)(nil),                   // 18: levada.v1.Replica
+	(*CreateStreamRequest)(nil),       // 19: levada.v1.CreateStreamRequest
+	(*CreateStreamResponse)(nil),      // 20: levada.v1.CreateStreamResponse
+	(*UpdateStreamRequest)(nil),       // 21: levada.v1.UpdateStreamRequest
+	(*UpdateStreamResponse)(nil),      // 22: levada.v1.UpdateStreamResponse
+	(*DeleteStreamRequest)(nil),       // 23: levada.v1.DeleteStreamRequest
+	(*DeleteStreamResponse)(nil),      // 24: levada.v1.DeleteStreamResponse
+	(*DescribeStreamRequest)(nil),     // 25: levada.v1.DescribeStreamRequest
+	(*DescribeStreamResponse)(nil),    // 26: levada.v1.DescribeStreamResponse
+	(*ListStreamsRequest)(nil),        // 27: levada.v1.ListStreamsRequest
+	(*ListStreamsResponse)(nil),       // 28: levada.v1.ListStreamsResponse
+	(*ListShardsRequest)(nil),         // 29: levada.v1.ListShardsRequest
+	(*ListShardsResponse)(nil),        // 30: levada.v1.ListShardsResponse
+	(*SplitShardRequest)(nil),         // 31: levada.v1.SplitShardRequest
+	(*MergeShardsRequest)(nil),        // 32: levada.v1.MergeShardsRequest
+	(*AbortReshardRequest)(nil),       // 33: levada.v1.AbortReshardRequest
+	(*ReshardResponse)(nil),           // 34: levada.v1.ReshardResponse
+	(*Reshard)(nil),                   // 35: levada.v1.Reshard
+	(*SetShardCountRequest)(nil),      // 36: levada.v1.SetShardCountRequest
+	(*CancelShardCountRequest)(nil),   // 37: levada.v1.CancelShardCountRequest
+	(*SetShardCountResponse)(nil),     // 38: levada.v1.SetShardCountResponse
+	(*ListReshardsRequest)(nil),       // 39: levada.v1.ListReshardsRequest
+	(*ListReshardsResponse)(nil),      // 40: levada.v1.ListReshardsResponse
+	(*SetScalingRequest)(nil),         // 41: levada.v1.SetScalingRequest
+	(*SetScalingResponse)(nil),        // 42: levada.v1.SetScalingResponse
+	(*ListScalingEventsRequest)(nil),  // 43: levada.v1.ListScalingEventsRequest
+	(*ListScalingEventsResponse)(nil), // 44: levada.v1.ListScalingEventsResponse
+	(*ScalingEvent)(nil),              // 45: levada.v1.ScalingEvent
+	(*ListLoadsRequest)(nil),          // 46: levada.v1.ListLoadsRequest
+	(*ListLoadsResponse)(nil),         // 47: levada.v1.ListLoadsResponse
+	(*ShardLoad)(nil),                 // 48: levada.v1.ShardLoad
+	(*KeyLoad)(nil),                   // 49: levada.v1.KeyLoad
+	(*ReportProblemRequest)(nil),      // 50: levada.v1.ReportProblemRequest
+	(*ReportProblemResponse)(nil),     // 51: levada.v1.ReportProblemResponse
+	(*SaltKeyRequest)(nil),            // 52: levada.v1.SaltKeyRequest
+	(*SaltKeyResponse)(nil),           // 53: levada.v1.SaltKeyResponse
+	(*GetClusterRequest)(nil),         // 54: levada.v1.GetClusterRequest
+	(*GetClusterResponse)(nil),        // 55: levada.v1.GetClusterResponse
+	(*Node)(nil),                      // 56: levada.v1.Node
+	(*RemoveNodeRequest)(nil),         // 57: levada.v1.RemoveNodeRequest
+	(*RemoveNodeResponse)(nil),        // 58: levada.v1.RemoveNodeResponse
+	(*Failover)(nil),                  // 59: levada.v1.Failover
 }
 var file_levada_v1_levada_proto_depIdxs = []int32{
 	0,  // 0: levada.v1.Error.kind:type_name -> levada.v1.Kind
-	4,  // 1: levada.v1.AppendResponse.ranges:type_name -> levada.v1.AppendedRange
-	1,  // 2: levada.v1.AppendResponse.error:type_name -> levada.v1.Error
-	5,  // 3: levada.v1.ReadRequest.from:type_name -> levada.v1.Position
-	5,  // 4: levada.v1.GetRecordsRequest.from:type_name -> levada.v1.Position
-	9,  // 5: levada.v1.ReadResponse.blocks:type_name -> levada.v1.Block
-	10, // 6: levada.v1.Stream.settings:type_name -> levada.v1.StreamSettings
-	13, // 7: levada.v1.Shard.replicas:type_name -> levada.v1.Replica
-	10, // 8: levada.v1.CreateStreamRequest.settings:type_name -> levada.v1.StreamSettings
-	11, // 9: levada.v1.CreateStreamResponse.stream:type_name -> levada.v1.Stream
-	11, // 10: levada.v1.UpdateStreamResponse.stream:type_name -> levada.v1.Stream
-	11, // 11: levada.v1.DescribeStreamResponse.stream:type_name -> levada.v1.Stream
-	11, // 12: levada.v1.ListStreamsResponse.streams:type_name -> levada.v1.Stream
-	12, // 13: levada.v1.ListShardsResponse.shards:type_name -> levada.v1.Shard
-	28, // 14: levada.v1.GetClusterResponse.nodes:type_name -> levada.v1.Node
-	31, // 15: levada.v1.GetClusterResponse.failovers:type_name -> levada.v1.Failover
-	2,  // 16: levada.v1.Streams.Append:input_type -> levada.v1.AppendRequest
-	6,  // 17: levada.v1.Streams.Read:input_type -> levada.v1.ReadRequest
-	7,  // 18: levada.v1.Streams.GetRecords:input_type -> levada.v1.GetRecordsRequest
-	14, // 19: levada.v1.Admin.CreateStream:input_type -> levada.v1.CreateStreamRequest
-	16, // 20: levada.v1.Admin.UpdateStream:input_type -> levada.v1.UpdateStreamRequest
-	18, // 21: levada.v1.Admin.DeleteStream:input_type -> levada.v1.DeleteStreamRequest
-	20, // 22: levada.v1.Admin.DescribeStream:input_type -> levada.v1.DescribeStreamRequest
-	22, // 23: levada.v1.Admin.ListStreams:input_type -> levada.v1.ListStreamsRequest
-	24, // 24: levada.v1.Admin.ListShards:input_type -> levada.v1.ListShardsRequest
-	26, // 25: levada.v1.Admin.GetCluster:input_type -> levada.v1.GetClusterRequest
-	29, // 26: levada.v1.Admin.RemoveNode:input_type -> levada.v1.RemoveNodeRequest
-	3,  // 27: levada.v1.Streams.Append:output_type -> levada.v1.AppendResponse
-	8,  // 28: levada.v1.Streams.Read:output_type -> levada.v1.ReadResponse
-	8,  // 29: levada.v1.Streams.GetRecords:output_type -> levada.v1.ReadResponse
-	15, // 30: levada.v1.Admin.CreateStream:output_type -> levada.v1.CreateStreamResponse
-	17, // 31: levada.v1.Admin.UpdateStream:output_type -> levada.v1.UpdateStreamResponse
-	19, // 32: levada.v1.Admin.DeleteStream:output_type -> levada.v1.DeleteStreamResponse
-	21, // 33: levada.v1.Admin.DescribeStream:output_type -> levada.v1.DescribeStreamResponse
-	23, // 34: levada.v1.Admin.ListStreams:output_type -> levada.v1.ListStreamsResponse
-	25, // 35: levada.v1.Admin.ListShards:output_type -> levada.v1.ListShardsResponse
-	27, // 36: levada.v1.Admin.GetCluster:output_type -> levada.v1.GetClusterResponse
-	30, // 37: levada.v1.Admin.RemoveNode:output_type -> levada.v1.RemoveNodeResponse
-	27, // [27:38] is the sub-list for method output_type
-	16, // [16:27] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	6,  // 1: levada.v1.AppendResponse.ranges:type_name -> levada.v1.AppendedRange
+	3,  // 2: levada.v1.AppendResponse.error:type_name -> levada.v1.Error
+	7,  // 3: levada.v1.ReadRequest.from:type_name -> levada.v1.Position
+	7,  // 4: levada.v1.GetRecordsRequest.from:type_name -> levada.v1.Position
+	11, // 5: levada.v1.ReadResponse.blocks:type_name -> levada.v1.Block
+	12, // 6: levada.v1.Stream.settings:type_name -> levada.v1.StreamSettings
+	16, // 7: levada.v1.Stream.goal:type_name -> levada.v1.ShardGoal
+	14, // 8: levada.v1.Stream.scaling:type_name -> levada.v1.Scaling
+	15, // 9: levada.v1.Stream.salted_keys:type_name -> levada.v1.SaltedKey
+	18, // 10: levada.v1.Shard.replicas:type_name -> levada.v1.Replica
+	12, // 11: levada.v1.CreateStreamRequest.settings:type_name -> levada.v1.StreamSettings
+	13, // 12: levada.v1.CreateStreamResponse.stream:type_name -> levada.v1.Stream
+	13, // 13: levada.v1.UpdateStreamResponse.stream:type_name -> levada.v1.Stream
+	13, // 14: levada.v1.DescribeStreamResponse.stream:type_name -> levada.v1.Stream
+	13, // 15: levada.v1.ListStreamsResponse.streams:type_name -> levada.v1.Stream
+	1,  // 16: levada.v1.ListShardsRequest.filter:type_name -> levada.v1.ShardFilter
+	17, // 17: levada.v1.ListShardsResponse.shards:type_name -> levada.v1.Shard
+	35, // 18: levada.v1.ReshardResponse.reshard:type_name -> levada.v1.Reshard
+	13, // 19: levada.v1.SetShardCountResponse.stream:type_name -> levada.v1.Stream
+	35, // 20: levada.v1.ListReshardsResponse.reshards:type_name -> levada.v1.Reshard
+	14, // 21: levada.v1.SetScalingRequest.scaling:type_name -> levada.v1.Scaling
+	13, // 22: levada.v1.SetScalingResponse.stream:type_name -> levada.v1.Stream
+	45, // 23: levada.v1.ListScalingEventsResponse.events:type_name -> levada.v1.ScalingEvent
+	48, // 24: levada.v1.ListLoadsResponse.loads:type_name -> levada.v1.ShardLoad
+	49, // 25: levada.v1.ShardLoad.heaviest:type_name -> levada.v1.KeyLoad
+	2,  // 26: levada.v1.ReportProblemRequest.problem:type_name -> levada.v1.Problem
+	35, // 27: levada.v1.ReportProblemResponse.reshards:type_name -> levada.v1.Reshard
+	45, // 28: levada.v1.ReportProblemResponse.events:type_name -> levada.v1.ScalingEvent
+	13, // 29: levada.v1.SaltKeyResponse.stream:type_name -> levada.v1.Stream
+	56, // 30: levada.v1.GetClusterResponse.nodes:type_name -> levada.v1.Node
+	59, // 31: levada.v1.GetClusterResponse.failovers:type_name -> levada.v1.Failover
+	4,  // 32: levada.v1.Streams.Append:input_type -> levada.v1.AppendRequest
+	8,  // 33: levada.v1.Streams.Read:input_type -> levada.v1.ReadRequest
+	9,  // 34: levada.v1.Streams.GetRecords:input_type -> levada.v1.GetRecordsRequest
+	19, // 35: levada.v1.Admin.CreateStream:input_type -> levada.v1.CreateStreamRequest
+	21, // 36: levada.v1.Admin.UpdateStream:input_type -> levada.v1.UpdateStreamRequest
+	23, // 37: levada.v1.Admin.DeleteStream:input_type -> levada.v1.DeleteStreamRequest
+	25, // 38: levada.v1.Admin.DescribeStream:input_type -> levada.v1.DescribeStreamRequest
+	27, // 39: levada.v1.Admin.ListStreams:input_type -> levada.v1.ListStreamsRequest
+	29, // 40: levada.v1.Admin.ListShards:input_type -> levada.v1.ListShardsRequest
+	54, // 41: levada.v1.Admin.GetCluster:input_type -> levada.v1.GetClusterRequest
+	57, // 42: levada.v1.Admin.RemoveNode:input_type -> levada.v1.RemoveNodeRequest
+	31, // 43: levada.v1.Admin.SplitShard:input_type -> levada.v1.SplitShardRequest
+	32, // 44: levada.v1.Admin.MergeShards:input_type -> levada.v1.MergeShardsRequest
+	33, // 45: levada.v1.Admin.AbortReshard:input_type -> levada.v1.AbortReshardRequest
+	36, // 46: levada.v1.Admin.SetShardCount:input_type -> levada.v1.SetShardCountRequest
+	37, // 47: levada.v1.Admin.CancelShardCount:input_type -> levada.v1.CancelShardCountRequest
+	39, // 48: levada.v1.Admin.ListReshards:input_type -> levada.v1.ListReshardsRequest
+	41, // 49: levada.v1.Admin.SetScaling:input_type -> levada.v1.SetScalingRequest
+	43, // 50: levada.v1.Admin.ListScalingEvents:input_type -> levada.v1.ListScalingEventsRequest
+	46, // 51: levada.v1.Admin.ListLoads:input_type -> levada.v1.ListLoadsRequest
+	50, // 52: levada.v1.Admin.ReportProblem:input_type -> levada.v1.ReportProblemRequest
+	52, // 53: levada.v1.Admin.SaltKey:input_type -> levada.v1.SaltKeyRequest
+	5,  // 54: levada.v1.Streams.Append:output_type -> levada.v1.AppendResponse
+	10, // 55: levada.v1.Streams.Read:output_type -> levada.v1.ReadResponse
+	10, // 56: levada.v1.Streams.GetRecords:output_type -> levada.v1.ReadResponse
+	20, // 57: levada.v1.Admin.CreateStream:output_type -> levada.v1.CreateStreamResponse
+	22, // 58: levada.v1.Admin.UpdateStream:output_type -> levada.v1.UpdateStreamResponse
+	24, // 59: levada.v1.Admin.DeleteStream:output_type -> levada.v1.DeleteStreamResponse
+	26, // 60: levada.v1.Admin.DescribeStream:output_type -> levada.v1.DescribeStreamResponse
+	28, // 61: levada.v1.Admin.ListStreams:output_type -> levada.v1.ListStreamsResponse
+	30, // 62: levada.v1.Admin.ListShards:output_type -> levada.v1.ListShardsResponse
+	55, // 63: levada.v1.Admin.GetCluster:output_type -> levada.v1.GetClusterResponse
+	58, // 64: levada.v1.Admin.RemoveNode:output_type -> levada.v1.RemoveNodeResponse
+	34, // 65: levada.v1.Admin.SplitShard:output_type -> levada.v1.ReshardResponse
+	34, // 66: levada.v1.Admin.MergeShards:output_type -> levada.v1.ReshardResponse
+	34, // 67: levada.v1.Admin.AbortReshard:output_type -> levada.v1.ReshardResponse
+	38, // 68: levada.v1.Admin.SetShardCount:output_type -> levada.v1.SetShardCountResponse
+	38, // 69: levada.v1.Admin.CancelShardCount:output_type -> levada.v1.SetShardCountResponse
+	40, // 70: levada.v1.Admin.ListReshards:output_type -> levada.v1.ListReshardsResponse
+	42, // 71: levada.v1.Admin.SetScaling:output_type -> levada.v1.SetScalingResponse
+	44, // 72: levada.v1.Admin.ListScalingEvents:output_type -> levada.v1.ListScalingEventsResponse
+	47, // 73: levada.v1.Admin.ListLoads:output_type -> levada.v1.ListLoadsResponse
+	51, // 74: levada.v1.Admin.ReportProblem:output_type -> levada.v1.ReportProblemResponse
+	53, // 75: levada.v1.Admin.SaltKey:output_type -> levada.v1.SaltKeyResponse
+	54, // [54:76] is the sub-list for method output_type
+	32, // [32:54] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_levada_v1_levada_proto_init() }
@@ -2789,6 +5037,7 @@ func file_levada_v1_levada_proto_init() {
 	if File_levada_v1_levada_proto != nil {
 		return
 	}
+	file_levada_v1_levada_proto_msgTypes[3].OneofWrappers = []any{}
 	file_levada_v1_levada_proto_msgTypes[4].OneofWrappers = []any{
 		(*Position_TrimHorizon)(nil),
 		(*Position_Latest)(nil),
@@ -2797,14 +5046,14 @@ func file_levada_v1_levada_proto_init() {
 		(*Position_AtTimeMs)(nil),
 		(*Position_AtOrdinal)(nil),
 	}
-	file_levada_v1_levada_proto_msgTypes[15].OneofWrappers = []any{}
+	file_levada_v1_levada_proto_msgTypes[18].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_levada_v1_levada_proto_rawDesc), len(file_levada_v1_levada_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   31,
+			NumEnums:      3,
+			NumMessages:   57,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -231,14 +231,25 @@ var Streams_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
-	Admin_CreateStream_FullMethodName   = "/levada.v1.Admin/CreateStream"
-	Admin_UpdateStream_FullMethodName   = "/levada.v1.Admin/UpdateStream"
-	Admin_DeleteStream_FullMethodName   = "/levada.v1.Admin/DeleteStream"
-	Admin_DescribeStream_FullMethodName = "/levada.v1.Admin/DescribeStream"
-	Admin_ListStreams_FullMethodName    = "/levada.v1.Admin/ListStreams"
-	Admin_ListShards_FullMethodName     = "/levada.v1.Admin/ListShards"
-	Admin_GetCluster_FullMethodName     = "/levada.v1.Admin/GetCluster"
-	Admin_RemoveNode_FullMethodName     = "/levada.v1.Admin/RemoveNode"
+	Admin_CreateStream_FullMethodName      = "/levada.v1.Admin/CreateStream"
+	Admin_UpdateStream_FullMethodName      = "/levada.v1.Admin/UpdateStream"
+	Admin_DeleteStream_FullMethodName      = "/levada.v1.Admin/DeleteStream"
+	Admin_DescribeStream_FullMethodName    = "/levada.v1.Admin/DescribeStream"
+	Admin_ListStreams_FullMethodName       = "/levada.v1.Admin/ListStreams"
+	Admin_ListShards_FullMethodName        = "/levada.v1.Admin/ListShards"
+	Admin_GetCluster_FullMethodName        = "/levada.v1.Admin/GetCluster"
+	Admin_RemoveNode_FullMethodName        = "/levada.v1.Admin/RemoveNode"
+	Admin_SplitShard_FullMethodName        = "/levada.v1.Admin/SplitShard"
+	Admin_MergeShards_FullMethodName       = "/levada.v1.Admin/MergeShards"
+	Admin_AbortReshard_FullMethodName      = "/levada.v1.Admin/AbortReshard"
+	Admin_SetShardCount_FullMethodName     = "/levada.v1.Admin/SetShardCount"
+	Admin_CancelShardCount_FullMethodName  = "/levada.v1.Admin/CancelShardCount"
+	Admin_ListReshards_FullMethodName      = "/levada.v1.Admin/ListReshards"
+	Admin_SetScaling_FullMethodName        = "/levada.v1.Admin/SetScaling"
+	Admin_ListScalingEvents_FullMethodName = "/levada.v1.Admin/ListScalingEvents"
+	Admin_ListLoads_FullMethodName         = "/levada.v1.Admin/ListLoads"
+	Admin_ReportProblem_FullMethodName     = "/levada.v1.Admin/ReportProblem"
+	Admin_SaltKey_FullMethodName           = "/levada.v1.Admin/SaltKey"
 )
 
 // AdminClient is the client API for Admin service.
@@ -259,6 +270,30 @@ type AdminClient interface {
 	// RemoveNode retires a node that is gone for good: its replicas are placed
 	// elsewhere, and it cannot come back with its data. A living one is a CONFLICT.
 	RemoveNode(ctx context.Context, in *RemoveNodeRequest, opts ...grpc.CallOption) (*RemoveNodeResponse, error)
+	// SplitShard replaces a shard by several, MergeShards two neighbours by one. Nothing stops but the
+	// writers of these shards, for a moment. Idempotent by id: the same again is the same reshard, whatever became of it.
+	SplitShard(ctx context.Context, in *SplitShardRequest, opts ...grpc.CallOption) (*ReshardResponse, error)
+	MergeShards(ctx context.Context, in *MergeShardsRequest, opts ...grpc.CallOption) (*ReshardResponse, error)
+	// AbortReshard gives up a reshard whose parents are not being sealed yet; later it is a CONFLICT.
+	AbortReshard(ctx context.Context, in *AbortReshardRequest, opts ...grpc.CallOption) (*ReshardResponse, error)
+	// SetShardCount brings a stream to a number of shards over even parts of the key space, by the fewest
+	// splits and merges there can be. It answers when the goal is set, or, with wait, when it is reached.
+	SetShardCount(ctx context.Context, in *SetShardCountRequest, opts ...grpc.CallOption) (*SetShardCountResponse, error)
+	// CancelShardCount gives the goal up; what is under way goes on to its end, and what was done stays.
+	CancelShardCount(ctx context.Context, in *CancelShardCountRequest, opts ...grpc.CallOption) (*SetShardCountResponse, error)
+	// ListReshards shows reshards, the latest first.
+	ListReshards(ctx context.Context, in *ListReshardsRequest, opts ...grpc.CallOption) (*ListReshardsResponse, error)
+	// SetScaling sets the policy by which the number of a stream's shards follows its load.
+	SetScaling(ctx context.Context, in *SetScalingRequest, opts ...grpc.CallOption) (*SetScalingResponse, error)
+	// ListScalingEvents shows what was decided about streams and why, the latest first.
+	ListScalingEvents(ctx context.Context, in *ListScalingEventsRequest, opts ...grpc.CallOption) (*ListScalingEventsResponse, error)
+	// ListLoads shows how loaded the open shards of a stream are, and with shards also how their keys spread.
+	ListLoads(ctx context.Context, in *ListLoadsRequest, opts ...grpc.CallOption) (*ListLoadsResponse, error)
+	// ReportProblem says what is wrong with shards and leaves it to the cluster to find the remedy, which is a split by
+	// observed load if one helps and the stream's policy permits it. Idempotent by id.
+	ReportProblem(ctx context.Context, in *ReportProblemRequest, opts ...grpc.CallOption) (*ReportProblemResponse, error)
+	// SaltKey spreads one hash key over several, or no longer, in a stream whose policy permits it.
+	SaltKey(ctx context.Context, in *SaltKeyRequest, opts ...grpc.CallOption) (*SaltKeyResponse, error)
 }
 
 type adminClient struct {
@@ -349,6 +384,116 @@ func (c *adminClient) RemoveNode(ctx context.Context, in *RemoveNodeRequest, opt
 	return out, nil
 }
 
+func (c *adminClient) SplitShard(ctx context.Context, in *SplitShardRequest, opts ...grpc.CallOption) (*ReshardResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReshardResponse)
+	err := c.cc.Invoke(ctx, Admin_SplitShard_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminClient) MergeShards(ctx context.Context, in *MergeShardsRequest, opts ...grpc.CallOption) (*ReshardResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReshardResponse)
+	err := c.cc.Invoke(ctx, Admin_MergeShards_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminClient) AbortReshard(ctx context.Context, in *AbortReshardRequest, opts ...grpc.CallOption) (*ReshardResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReshardResponse)
+	err := c.cc.Invoke(ctx, Admin_AbortReshard_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminClient) SetShardCount(ctx context.Context, in *SetShardCountRequest, opts ...grpc.CallOption) (*SetShardCountResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetShardCountResponse)
+	err := c.cc.Invoke(ctx, Admin_SetShardCount_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminClient) CancelShardCount(ctx context.Context, in *CancelShardCountRequest, opts ...grpc.CallOption) (*SetShardCountResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetShardCountResponse)
+	err := c.cc.Invoke(ctx, Admin_CancelShardCount_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminClient) ListReshards(ctx context.Context, in *ListReshardsRequest, opts ...grpc.CallOption) (*ListReshardsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListReshardsResponse)
+	err := c.cc.Invoke(ctx, Admin_ListReshards_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminClient) SetScaling(ctx context.Context, in *SetScalingRequest, opts ...grpc.CallOption) (*SetScalingResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetScalingResponse)
+	err := c.cc.Invoke(ctx, Admin_SetScaling_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminClient) ListScalingEvents(ctx context.Context, in *ListScalingEventsRequest, opts ...grpc.CallOption) (*ListScalingEventsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListScalingEventsResponse)
+	err := c.cc.Invoke(ctx, Admin_ListScalingEvents_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminClient) ListLoads(ctx context.Context, in *ListLoadsRequest, opts ...grpc.CallOption) (*ListLoadsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListLoadsResponse)
+	err := c.cc.Invoke(ctx, Admin_ListLoads_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminClient) ReportProblem(ctx context.Context, in *ReportProblemRequest, opts ...grpc.CallOption) (*ReportProblemResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReportProblemResponse)
+	err := c.cc.Invoke(ctx, Admin_ReportProblem_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminClient) SaltKey(ctx context.Context, in *SaltKeyRequest, opts ...grpc.CallOption) (*SaltKeyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SaltKeyResponse)
+	err := c.cc.Invoke(ctx, Admin_SaltKey_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AdminServer is the server API for Admin service.
 // All implementations must embed UnimplementedAdminServer
 // for forward compatibility.
@@ -367,6 +512,30 @@ type AdminServer interface {
 	// RemoveNode retires a node that is gone for good: its replicas are placed
 	// elsewhere, and it cannot come back with its data. A living one is a CONFLICT.
 	RemoveNode(context.Context, *RemoveNodeRequest) (*RemoveNodeResponse, error)
+	// SplitShard replaces a shard by several, MergeShards two neighbours by one. Nothing stops but the
+	// writers of these shards, for a moment. Idempotent by id: the same again is the same reshard, whatever became of it.
+	SplitShard(context.Context, *SplitShardRequest) (*ReshardResponse, error)
+	MergeShards(context.Context, *MergeShardsRequest) (*ReshardResponse, error)
+	// AbortReshard gives up a reshard whose parents are not being sealed yet; later it is a CONFLICT.
+	AbortReshard(context.Context, *AbortReshardRequest) (*ReshardResponse, error)
+	// SetShardCount brings a stream to a number of shards over even parts of the key space, by the fewest
+	// splits and merges there can be. It answers when the goal is set, or, with wait, when it is reached.
+	SetShardCount(context.Context, *SetShardCountRequest) (*SetShardCountResponse, error)
+	// CancelShardCount gives the goal up; what is under way goes on to its end, and what was done stays.
+	CancelShardCount(context.Context, *CancelShardCountRequest) (*SetShardCountResponse, error)
+	// ListReshards shows reshards, the latest first.
+	ListReshards(context.Context, *ListReshardsRequest) (*ListReshardsResponse, error)
+	// SetScaling sets the policy by which the number of a stream's shards follows its load.
+	SetScaling(context.Context, *SetScalingRequest) (*SetScalingResponse, error)
+	// ListScalingEvents shows what was decided about streams and why, the latest first.
+	ListScalingEvents(context.Context, *ListScalingEventsRequest) (*ListScalingEventsResponse, error)
+	// ListLoads shows how loaded the open shards of a stream are, and with shards also how their keys spread.
+	ListLoads(context.Context, *ListLoadsRequest) (*ListLoadsResponse, error)
+	// ReportProblem says what is wrong with shards and leaves it to the cluster to find the remedy, which is a split by
+	// observed load if one helps and the stream's policy permits it. Idempotent by id.
+	ReportProblem(context.Context, *ReportProblemRequest) (*ReportProblemResponse, error)
+	// SaltKey spreads one hash key over several, or no longer, in a stream whose policy permits it.
+	SaltKey(context.Context, *SaltKeyRequest) (*SaltKeyResponse, error)
 	mustEmbedUnimplementedAdminServer()
 }
 
@@ -400,6 +569,39 @@ func (UnimplementedAdminServer) GetCluster(context.Context, *GetClusterRequest) 
 }
 func (UnimplementedAdminServer) RemoveNode(context.Context, *RemoveNodeRequest) (*RemoveNodeResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RemoveNode not implemented")
+}
+func (UnimplementedAdminServer) SplitShard(context.Context, *SplitShardRequest) (*ReshardResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SplitShard not implemented")
+}
+func (UnimplementedAdminServer) MergeShards(context.Context, *MergeShardsRequest) (*ReshardResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method MergeShards not implemented")
+}
+func (UnimplementedAdminServer) AbortReshard(context.Context, *AbortReshardRequest) (*ReshardResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method AbortReshard not implemented")
+}
+func (UnimplementedAdminServer) SetShardCount(context.Context, *SetShardCountRequest) (*SetShardCountResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetShardCount not implemented")
+}
+func (UnimplementedAdminServer) CancelShardCount(context.Context, *CancelShardCountRequest) (*SetShardCountResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CancelShardCount not implemented")
+}
+func (UnimplementedAdminServer) ListReshards(context.Context, *ListReshardsRequest) (*ListReshardsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListReshards not implemented")
+}
+func (UnimplementedAdminServer) SetScaling(context.Context, *SetScalingRequest) (*SetScalingResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetScaling not implemented")
+}
+func (UnimplementedAdminServer) ListScalingEvents(context.Context, *ListScalingEventsRequest) (*ListScalingEventsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListScalingEvents not implemented")
+}
+func (UnimplementedAdminServer) ListLoads(context.Context, *ListLoadsRequest) (*ListLoadsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListLoads not implemented")
+}
+func (UnimplementedAdminServer) ReportProblem(context.Context, *ReportProblemRequest) (*ReportProblemResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReportProblem not implemented")
+}
+func (UnimplementedAdminServer) SaltKey(context.Context, *SaltKeyRequest) (*SaltKeyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SaltKey not implemented")
 }
 func (UnimplementedAdminServer) mustEmbedUnimplementedAdminServer() {}
 func (UnimplementedAdminServer) testEmbeddedByValue()               {}
@@ -566,6 +768,204 @@ func _Admin_RemoveNode_Handler(srv interface{}, ctx context.Context, dec func(in
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Admin_SplitShard_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SplitShardRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServer).SplitShard(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Admin_SplitShard_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServer).SplitShard(ctx, req.(*SplitShardRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Admin_MergeShards_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MergeShardsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServer).MergeShards(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Admin_MergeShards_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServer).MergeShards(ctx, req.(*MergeShardsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Admin_AbortReshard_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AbortReshardRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServer).AbortReshard(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Admin_AbortReshard_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServer).AbortReshard(ctx, req.(*AbortReshardRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Admin_SetShardCount_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetShardCountRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServer).SetShardCount(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Admin_SetShardCount_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServer).SetShardCount(ctx, req.(*SetShardCountRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Admin_CancelShardCount_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CancelShardCountRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServer).CancelShardCount(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Admin_CancelShardCount_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServer).CancelShardCount(ctx, req.(*CancelShardCountRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Admin_ListReshards_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListReshardsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServer).ListReshards(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Admin_ListReshards_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServer).ListReshards(ctx, req.(*ListReshardsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Admin_SetScaling_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetScalingRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServer).SetScaling(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Admin_SetScaling_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServer).SetScaling(ctx, req.(*SetScalingRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Admin_ListScalingEvents_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListScalingEventsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServer).ListScalingEvents(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Admin_ListScalingEvents_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServer).ListScalingEvents(ctx, req.(*ListScalingEventsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Admin_ListLoads_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListLoadsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServer).ListLoads(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Admin_ListLoads_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServer).ListLoads(ctx, req.(*ListLoadsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Admin_ReportProblem_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReportProblemRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServer).ReportProblem(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Admin_ReportProblem_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServer).ReportProblem(ctx, req.(*ReportProblemRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Admin_SaltKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SaltKeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServer).SaltKey(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Admin_SaltKey_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServer).SaltKey(ctx, req.(*SaltKeyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Admin_ServiceDesc is the grpc.ServiceDesc for Admin service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -604,6 +1004,50 @@ var Admin_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RemoveNode",
 			Handler:    _Admin_RemoveNode_Handler,
+		},
+		{
+			MethodName: "SplitShard",
+			Handler:    _Admin_SplitShard_Handler,
+		},
+		{
+			MethodName: "MergeShards",
+			Handler:    _Admin_MergeShards_Handler,
+		},
+		{
+			MethodName: "AbortReshard",
+			Handler:    _Admin_AbortReshard_Handler,
+		},
+		{
+			MethodName: "SetShardCount",
+			Handler:    _Admin_SetShardCount_Handler,
+		},
+		{
+			MethodName: "CancelShardCount",
+			Handler:    _Admin_CancelShardCount_Handler,
+		},
+		{
+			MethodName: "ListReshards",
+			Handler:    _Admin_ListReshards_Handler,
+		},
+		{
+			MethodName: "SetScaling",
+			Handler:    _Admin_SetScaling_Handler,
+		},
+		{
+			MethodName: "ListScalingEvents",
+			Handler:    _Admin_ListScalingEvents_Handler,
+		},
+		{
+			MethodName: "ListLoads",
+			Handler:    _Admin_ListLoads_Handler,
+		},
+		{
+			MethodName: "ReportProblem",
+			Handler:    _Admin_ReportProblem_Handler,
+		},
+		{
+			MethodName: "SaltKey",
+			Handler:    _Admin_SaltKey_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

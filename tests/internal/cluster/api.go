@@ -115,7 +115,7 @@ func (c *Cluster) ByID(state *levadav1.GetClusterResponse, id string) *Node {
 
 // CreateStream creates a stream through any running node and waits until its shards have leaders.
 func (c *Cluster) CreateStream(ctx context.Context, name string, settings *levadav1.StreamSettings) error {
-	admin, err := c.anyAdmin()
+	admin, err := c.AnyAdmin()
 	if err != nil {
 		return err
 	}
@@ -123,7 +123,8 @@ func (c *Cluster) CreateStream(ctx context.Context, name string, settings *levad
 	return err
 }
 
-func (c *Cluster) anyAdmin() (levadav1.AdminClient, error) {
+// AnyAdmin returns the administrative API of a node that runs.
+func (c *Cluster) AnyAdmin() (levadav1.AdminClient, error) {
 	for _, n := range c.Nodes {
 		if n.Running() {
 			return n.Admin()

@@ -13,7 +13,12 @@ import (
 type binaries struct {
 	mu    sync.Mutex
 	dir   string
-	built map[bool]build
+	built map[flavour]build
+}
+
+// flavour is how the program is built.
+type flavour struct {
+	race, failpoints bool
 }
 
 type build struct {
@@ -22,7 +27,7 @@ type build struct {
 }
 
 // shared is the one set of binaries of this test process; Main removes it.
-var shared = binaries{built: map[bool]build{}}
+var shared = binaries{built: map[flavour]build{}}
 
 // Main runs the tests of a package and removes the binaries built for them. Use it as
 //
@@ -43,12 +48,17 @@ func Main(m *testing.M) int {
 // the race detector if race is set. A failed build fails the test.
 func Binary(tb testing.TB, race bool) string {
 	tb.Helper()
+	return binary(tb, flavour{race: race})
+}
+
+func binary(tb testing.TB, f flavour) string {
+	tb.Helper()
 	shared.mu.Lock()
 	defer shared.mu.Unlock()
-	b, ok := shared.built[race]
+	b, ok := shared.built[f]
 	if !ok {
-		b.path, b.err = shared.build(race)
-		shared.built[race] = b
+		b.path, b.err = shared.build(f)
+		shared.built[f] = b
 	}
 	if b.err != nil {
 		tb.Fatal(b.err)
@@ -56,7 +66,7 @@ func Binary(tb testing.TB, race bool) string {
 	return b.path
 }
 
-func (s *binaries) build(race bool) (string, error) {
+func (s *binaries) build(f flavour) (string, error) {
 	if s.dir == "" {
 		dir, err := os.MkdirTemp("", "levada-test-bin-")
 		if err != nil {
@@ -65,9 +75,13 @@ func (s *binaries) build(race bool) (string, error) {
 		s.dir = dir
 	}
 	path, args := filepath.Join(s.dir, "levada"), []string{"build"}
-	if race {
+	if f.race {
 		path += "-race"
 		args = append(args, "-race")
+	}
+	if f.failpoints {
+		path += "-failpoints"
+		args = append(args, "-tags", "failpoints")
 	}
 	args = append(args, "-o", path, "github.com/levada-stream/levada/cmd/levada")
 	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {

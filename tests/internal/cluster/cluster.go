@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +17,8 @@ type Options struct {
 	Nodes int    // 0 means 3
 	Name  string // of the cluster; "" means "test"
 	Race  bool   // build with the race detector
+	// Failpoints builds with marks at which ArmFailpoint lets a node die.
+	Failpoints bool
 	// Proxied puts a Network between the nodes' Raft ports.
 	Proxied bool
 	Tuning  Tuning
@@ -71,14 +74,17 @@ func New(tb testing.TB, o Options) *Cluster {
 		}
 		c.Dir = dir
 	}
-	binary := Binary(tb, o.Race)
+	program := binary(tb, flavour{o.Race, o.Failpoints})
 	ports, err := freePorts(4 * o.Nodes)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	var seeds []string
 	for i := range o.Nodes {
-		n := newNode(c.Dir, fmt.Sprintf("node%d", i+1), binary, ports[4*i:4*i+4])
+		n := newNode(c.Dir, fmt.Sprintf("node%d", i+1), program, ports[4*i:4*i+4])
+		if o.Failpoints {
+			n.environment, n.MayExit = []string{"LEVADA_FAILPOINT_FILE=" + c.failpointFile()}, true
+		}
 		c.Nodes = append(c.Nodes, n)
 		seeds = append(seeds, n.Gossip)
 	}
@@ -99,6 +105,22 @@ func New(tb testing.TB, o Options) *Cluster {
 		}
 	}
 	return c
+}
+
+func (c *Cluster) failpointFile() string { return filepath.Join(c.Dir, "failpoint") }
+
+// ArmFailpoint lets the node die that next passes the mark of that name.
+func (c *Cluster) ArmFailpoint(name string) error {
+	if err := os.Remove(c.failpointFile() + ".hit"); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return os.WriteFile(c.failpointFile(), []byte(name), 0o600)
+}
+
+// FailpointHit reports whether a node died at the mark that was armed last.
+func (c *Cluster) FailpointHit() bool {
+	_, err := os.Stat(c.failpointFile() + ".hit")
+	return err == nil
 }
 
 // Add configures one more node, down, that seeds from the others. Its cluster

@@ -28,6 +28,8 @@ type Node struct {
 	binary                   string
 	advertised               string // Raft address told to others, "" for Raft itself
 
+	environment []string // of the process, in addition; set before Start
+
 	// MayExit lets the process end by itself without failing the test. Set it before Start.
 	MayExit bool
 
@@ -68,7 +70,7 @@ func (n *Node) Start() error {
 	cmd := exec.Command(n.binary, "serve", "--config", n.Config)
 	cmd.Dir = n.Dir
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.Env = cleanEnvironment()
+	cmd.Env = append(cleanEnvironment(), n.environment...)
 	cmd.SysProcAttr = childAttributes()
 	if err := cmd.Start(); err != nil {
 		return err

@@ -2,7 +2,9 @@ package history
 
 import (
 	"fmt"
+	"slices"
 
+	"github.com/levada-stream/levada/internal/hashkey"
 	"github.com/levada-stream/levada/internal/seqno"
 )
 
@@ -42,6 +44,8 @@ func Check(s *Stream) []Violation {
 		c.copy(&s.Copies[i])
 	}
 	c.identical()
+	c.lineage()
+	c.generations()
 	c.writes()
 	for i := range s.Readers {
 		c.reader(&s.Readers[i])
@@ -199,13 +203,88 @@ func (c *checker) ends() {
 			}
 		}
 	}
-	for shard := range c.stream.Shards {
-		if !ended[shard] {
-			c.report.add("I15", "shard %d is not in the partition map", shard)
+	for _, sh := range c.stream.Shards {
+		if !ended[sh.Number] {
+			c.report.add("I15", "shard %d is not in the partition map", sh.Number)
 		}
-		if len(c.replicas[shard]) != c.stream.Replicas {
-			c.report.add("I15", "shard %d could be read from %d replicas instead of %d", shard, len(c.replicas[shard]), c.stream.Replicas)
+		if len(c.replicas[sh.Number]) != c.stream.Replicas {
+			c.report.add("I15", "shard %d could be read from %d replicas instead of %d", sh.Number, len(c.replicas[sh.Number]), c.stream.Replicas)
 		}
+	}
+}
+
+// lineage checks that the open shards own each key once, that a closed shard ends where the map says, and that its
+// children's records are later than all of its own.
+func (c *checker) lineage() {
+	byNumber := map[uint32]Shard{}
+	var open []hashkey.Range
+	for _, sh := range c.stream.Shards {
+		byNumber[sh.Number] = sh
+		if !sh.Closed {
+			open = append(open, sh.Keys)
+		}
+	}
+	if problem := Untiled(open); problem != "" {
+		c.report.add("I10", "the open shards do not tile the key space: %s", problem)
+	}
+	for _, r := range c.stream.Copies {
+		sh := byNumber[r.Shard]
+		if n := len(r.Entries); n > 0 && sh.Closed {
+			if last := r.Entries[n-1].Seq; last.Ordinal()+1 != sh.End || last.Millis() > sh.EndTime {
+				c.report.add("I3", "shard %d on %s ends with %s, the map says before ordinal %d, at %d", r.Shard, r.Node, last, sh.End, sh.EndTime)
+			}
+		}
+		for _, p := range sh.Parents {
+			if parent := byNumber[p]; len(r.Entries) > 0 && r.Entries[0].Seq.Millis() <= parent.EndTime {
+				c.report.add("I3", "shard %d on %s begins with %s, its parent %d ended at %d", r.Shard, r.Node, r.Entries[0].Seq, p, parent.EndTime)
+			}
+		}
+	}
+}
+
+// Untiled says where ranges leave a gap or overlap, "" if they own each key once.
+func Untiled(ranges []hashkey.Range) string {
+	slices.SortFunc(ranges, func(a, b hashkey.Range) int { return a.Start.Compare(b.Start) })
+	var next hashkey.Key
+	for i, r := range ranges {
+		if r.Start != next || (r.End == hashkey.Max) != (i == len(ranges)-1) {
+			return fmt.Sprintf("after %d ranges %s follows, %s is next", i, r, next)
+		}
+		next = r.End.Next()
+	}
+	if len(ranges) == 0 {
+		return "there are none"
+	}
+	return ""
+}
+
+// generations checks the order of each producer's records of a key over all shards, in the order of their sequence numbers.
+func (c *checker) generations() {
+	var all []Entry
+	taken := map[uint32]bool{}
+	for _, r := range c.stream.Copies {
+		if !taken[r.Shard] {
+			taken[r.Shard] = true
+			all = append(all, r.Entries...)
+		}
+	}
+	slices.SortFunc(all, func(a, b Entry) int { return a.Seq.Compare(b.Seq) })
+	type line struct{ producer, key uint32 }
+	last := map[line]Entry{}
+	sent := map[Value]Outcome{}
+	for _, w := range c.stream.Writes {
+		sent[w.Value] = w.Outcome
+	}
+	for _, e := range all {
+		if o, ok := sent[e.Value]; !ok || o == Failed {
+			continue // it should not be there at all, which I6 says
+		}
+		l := line{e.Value.Producer, e.Value.Key}
+		if before := last[l]; e.Value.Counter < before.Value.Counter {
+			c.report.add("I4", "%s at %s comes after %s at %s", e.Value, e.Seq, before.Value, before.Seq)
+			continue
+		}
+		last[l] = e
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"github.com/levada-stream/levada/internal/hashkey"
 	"github.com/levada-stream/levada/internal/seqno"
 	"github.com/levada-stream/levada/tests/internal/history"
 )
@@ -19,7 +20,7 @@ var nodes = []string{"a", "b", "c"}
 // reader per shard and node, plus one write without answer that is stored, one
 // that is not, and one that failed.
 func sound(perKey int) *history.Stream {
-	s := &history.Stream{Name: "s", Shards: 2, Replicas: len(nodes)}
+	s := &history.Stream{Name: "s", Shards: evenShards(2), Replicas: len(nodes)}
 	logs := map[uint32][]history.Entry{}
 	counters := map[uint32]uint64{}
 	now := time.Duration(0)
@@ -62,6 +63,86 @@ func sound(perKey int) *history.Stream {
 		s.Ends = append(s.Ends, end)
 	}
 	return s
+}
+
+// evenShards returns open shards over even parts of the key space.
+func evenShards(n int) (all []history.Shard) {
+	for i, keys := range hashkey.SplitEven(n) {
+		all = append(all, history.Shard{Number: uint32(i), Keys: keys})
+	}
+	return all
+}
+
+// split makes a sound history one in which shard 1 was split after its last record: shards 2 and 3 have one of each
+// producer's next records.
+func split(s *history.Stream) *history.Stream {
+	parent := &s.Shards[1]
+	var last history.Entry
+	for _, r := range s.Copies {
+		if r.Shard == 1 {
+			last = r.Entries[len(r.Entries)-1]
+		}
+	}
+	parent.Closed, parent.End, parent.EndTime = true, last.Seq.Ordinal()+1, last.Seq.Millis()+5
+	for i, keys := range parent.Keys.SplitEven(2) {
+		number := uint32(2 + i)
+		s.Shards = append(s.Shards, history.Shard{Number: number, Keys: keys, Parents: []uint32{1}})
+		w := history.Write{
+			Value: history.Value{Producer: uint32(1 + i), Key: 1, Counter: 1000}, Outcome: history.Acked,
+			Shard: number, Seq: seqno.New(parent.EndTime+1, 0, number),
+		}
+		s.Writes = append(s.Writes, w)
+		end := history.ShardEnd{Shard: number, Leader: "a", Tails: map[string]uint64{}}
+		for _, node := range nodes {
+			s.Copies = append(s.Copies, history.Replica{Node: node, Shard: number, Entries: []history.Entry{{Seq: w.Seq, Value: w.Value}}})
+			end.Tails[node] = 1
+		}
+		s.Ends = append(s.Ends, end)
+	}
+	return s
+}
+
+// TestGenerations breaks what a split promises, one thing at a time.
+func TestGenerations(t *testing.T) {
+	move := func(s *history.Stream, shard uint32, to seqno.Number) {
+		for i := range s.Copies {
+			if s.Copies[i].Shard == shard {
+				s.Copies[i].Entries[0].Seq = to
+			}
+		}
+		for i := range s.Writes {
+			if s.Writes[i].Shard == shard {
+				s.Writes[i].Seq = to
+			}
+		}
+	}
+	for name, c := range map[string]struct {
+		spoil func(s *history.Stream)
+		want  []string
+	}{
+		"sound":                           {func(*history.Stream) {}, nil},
+		"a child that owns too little":    {func(s *history.Stream) { s.Shards[3].Keys.Start = s.Shards[3].Keys.Start.Next() }, []string{"I10"}},
+		"a child that owns too much":      {func(s *history.Stream) { s.Shards[2].Keys.End = s.Shards[3].Keys.Start }, []string{"I10"}},
+		"a parent that is still open":     {func(s *history.Stream) { s.Shards[1].Closed = false }, []string{"I10"}},
+		"a record before the parent's":    {func(s *history.Stream) { move(s, 2, seqno.New(1, 0, 2)) }, []string{"I3", "I4"}},
+		"a record at the parent's end":    {func(s *history.Stream) { move(s, 2, seqno.New(s.Shards[1].EndTime, 0, 2)) }, []string{"I3"}},
+		"records after the seal":          {func(s *history.Stream) { s.Shards[1].End-- }, []string{"I3"}},
+		"a parent's record after its end": {func(s *history.Stream) { s.Shards[1].EndTime = 1 }, []string{"I3"}},
+		"a child's counter below the parent's": {func(s *history.Stream) {
+			for i := range s.Copies {
+				if s.Copies[i].Shard == 2 {
+					s.Copies[i].Entries[0].Value.Counter = 0
+				}
+			}
+			s.Writes[len(s.Writes)-2].Value.Counter = 0
+		}, []string{"I4"}},
+	} {
+		s := split(sound(10))
+		c.spoil(s)
+		if d := cmp.Diff(c.want, broken(history.Check(s))); d != "" {
+			t.Errorf("%s: %s", name, d)
+		}
+	}
 }
 
 func broken(violations []history.Violation) []string {
@@ -277,12 +358,15 @@ func TestCheckStalls(t *testing.T) {
 		{"too slow", []history.Write{at(0, 10), at(150, 1600)}, time.Minute, []time.Duration{1500 * time.Millisecond}, []string{"I14"}},
 		{"never", []history.Write{at(0, 10)}, time.Minute, nil, []string{"I14"}},
 		{"sent before the fault does not count", []history.Write{at(90, 110)}, time.Minute, nil, []string{"I14"}},
+		{"a child took one", []history.Write{at(0, 10), {Outcome: history.Acked, Shard: 2, Sent: 150 * time.Millisecond, Done: 400 * time.Millisecond}}, time.Minute, []time.Duration{300 * time.Millisecond}, nil},
+		{"one that is no child did", []history.Write{at(0, 10), {Outcome: history.Acked, Shard: 3, Sent: 150 * time.Millisecond, Done: 400 * time.Millisecond}}, time.Minute, nil, []string{"I14"}},
 		{"another fault came first", []history.Write{at(150, 1600)}, 700 * time.Millisecond, nil, nil},
 		{"another fault came too late to excuse it", []history.Write{at(150, 9000)}, 5 * time.Second, nil, []string{"I14"}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			s := &history.Stream{Name: "s", Shards: 1, Writes: test.writes}
+			shards := append(evenShards(1), history.Shard{Number: 1, Parents: []uint32{0}}, history.Shard{Number: 2, Parents: []uint32{1}}, history.Shard{Number: 3})
+			s := &history.Stream{Name: "s", Shards: shards, Writes: test.writes}
 			fault := history.Fault{What: "kill", At: 100 * time.Millisecond, Until: test.until, Shards: led}
 			measured, violations := history.CheckStalls([]*history.Stream{s}, []history.Fault{fault}, limit)
 			var got []time.Duration

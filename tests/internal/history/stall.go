@@ -2,6 +2,7 @@ package history
 
 import (
 	"cmp"
+	"iter"
 	"slices"
 	"time"
 )
@@ -27,18 +28,23 @@ type Recovery struct {
 }
 
 // CheckStalls measures, for every fault and shard led by its victim, the time from the
-// fault to the first acknowledgement of a record sent after it, and returns
+// fault to the first acknowledgement of a record sent after it, by the shard or one that came from it, and returns
 // what it measured and a violation of I14 for each that took longer than limit.
 // A shard that the next fault interrupted before limit had passed is left out.
 func CheckStalls(streams []*Stream, faults []Fault, limit time.Duration) ([]Recovery, []Violation) {
 	var measured []Recovery
 	var broken []Violation
 	for _, s := range streams {
-		shards := acknowledgements(s)
+		shards, heirs := acknowledgements(s), descendants(s.Shards)
 		rep := &report{stream: s.Name, counts: map[string]int{}}
 		for _, f := range faults {
 			for _, shard := range f.Shards[s.Name] {
 				done, ok := shards[shard].firstAfter(f.At)
+				for heir := range heirs(shard) {
+					if at, took := shards[heir].firstAfter(f.At); took && (!ok || at < done) {
+						done, ok = at, true
+					}
+				}
 				if ok && done <= f.Until {
 					measured = append(measured, Recovery{s.Name, shard, f.What, done - f.At})
 				}
@@ -50,6 +56,31 @@ func CheckStalls(streams []*Stream, faults []Fault, limit time.Duration) ([]Reco
 		broken = append(broken, rep.violations()...)
 	}
 	return measured, broken
+}
+
+// descendants returns a function that yields the shards that came from one, in all generations.
+func descendants(shards []Shard) func(uint32) iter.Seq[uint32] {
+	children := map[uint32][]uint32{}
+	for _, sh := range shards {
+		for _, p := range sh.Parents {
+			children[p] = append(children[p], sh.Number)
+		}
+	}
+	return func(shard uint32) iter.Seq[uint32] {
+		return func(yield func(uint32) bool) {
+			seen := map[uint32]bool{}
+			for next := slices.Clone(children[shard]); len(next) > 0; next = next[1:] {
+				if seen[next[0]] {
+					continue
+				}
+				seen[next[0]] = true
+				if !yield(next[0]) {
+					return
+				}
+				next = append(next, children[next[0]]...)
+			}
+		}
+	}
 }
 
 func orEnd(done time.Duration, ok bool, end time.Duration) time.Duration {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/levada-stream/levada/internal/hashkey"
 	"github.com/levada-stream/levada/internal/seqno"
 )
 
@@ -62,11 +63,22 @@ type ShardEnd struct {
 	Tails map[string]uint64
 }
 
+// Shard is an entry of the partition map when the cluster had its time to heal.
+type Shard struct {
+	Number  uint32
+	Keys    hashkey.Range
+	Parents []uint32
+	Closed  bool
+	// End is the ordinal after the last record of a closed shard, EndTime the time of its seal in ms.
+	End     uint64
+	EndTime int64
+}
+
 // Stream is the history of one stream in one run.
 type Stream struct {
 	Name     string
-	Shards   uint32
-	Replicas int // replicas that each shard is meant to have
+	Shards   []Shard // all that there ever were
+	Replicas int     // replicas that each shard is meant to have
 	Writes   []Write
 	Copies   []Replica
 	Readers  []Reader
@@ -112,4 +124,4 @@ func (r *report) violations() []Violation {
 }
 
 // invariants lists every name that a violation can carry.
-var invariants = [...]string{"I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "I13", "I14", "I15", "I16"}
+var invariants = [...]string{"I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "I10", "I13", "I14", "I15", "I16"}
