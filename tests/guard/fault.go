@@ -46,8 +46,8 @@ func firstLot() map[string]fault {
 		},
 		"producers-are-walked": {
 			file: "partition/producer.go",
-			old:  "			return\n		}\n		t.drop(p)",
-			new:  "			for e != nil {\n				e = e.Next()\n			}\n			return\n		}\n		t.drop(p)",
+			old:  "			return\n		}\n		t.drop(p.id)",
+			new:  "			for e != nil {\n				e = e.Next()\n			}\n			return\n		}\n		t.drop(p.id)",
 		},
 		"raft-forgets-sums": {
 			file: "raftfsm/sums.go",
