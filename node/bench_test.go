@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/levada-stream/levada/internal/hashkey"
 	"github.com/levada-stream/levada/internal/vfs"
@@ -79,7 +80,7 @@ func BenchmarkPage(b *testing.B) {
 }
 
 func pageThrough(b *testing.B, s *shard) {
-	r := reader{shard: s, meta: &meta.Shard{Number: 3}, most: readBytesDefault}
+	r := reader{n: &Node{now: time.Now}, shard: s, meta: &meta.Shard{Number: 3}, most: readBytesDefault}
 	for r.next < s.replica.Tail() {
 		page, err := r.page(context.Background(), true, signOfLife)
 		if err != nil || len(page.GetBlocks()) == 0 {
