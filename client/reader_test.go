@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/levada-stream/levada/internal/fault"
+	"github.com/levada-stream/levada/internal/hashkey"
 	"github.com/levada-stream/levada/wal/record"
 )
 
@@ -320,6 +321,36 @@ func TestReadStreamFromLaterThanAReshard(t *testing.T) {
 				t.Errorf("from %s: %v, want %v", name, got, want)
 			}
 			r.Close()
+		}
+	})
+}
+
+// TestChildrenAreReadAfterBothParents: though one of them is slow.
+func TestChildrenAreReadAfterBothParents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t, 1)
+		defer f.close()
+		s := f.create("s", 2)
+		f.fill(s.shards[0], 5)
+		f.fill(s.shards[1], 5)
+		f.reshard(s, s.shards[:2], []hashkey.Range{hashkey.Full}, func() {})
+		f.fill(s.shards[2], 5)
+		f.reads = func(_ *fakeNode, sh *fakeShard, _ int) error {
+			if sh.number == 1 {
+				f.mu.Unlock()
+				time.Sleep(5 * time.Second)
+				f.mu.Lock()
+			}
+			return nil
+		}
+		c := f.client()
+		defer c.Close()
+		r := c.ReadStream(t.Context(), "s", ReadOptions{})
+		defer r.Close()
+		got, end := drain(t, r.Next)
+		want := []string{"0/0", "0/1", "0/2", "0/3", "0/4", "1/0", "1/1", "1/2", "1/3", "1/4", "2/0", "2/1", "2/2", "2/3", "2/4"}
+		if !errors.Is(end, io.EOF) || !slices.Equal(got, want) {
+			t.Errorf("read %v, end %v", got, end)
 		}
 	})
 }

@@ -155,7 +155,7 @@ var table = []mutation{
 		name: "read-children-beside-their-parents", file: "client/stream_reader.go",
 		old: "		if c.begun[n] || waits || sh.pending && orphan {",
 		new: "		if c.begun[n] || waits && false || sh.pending && orphan {",
-		pkg: "./client", test: "TestHistory",
+		pkg: "./client", test: "TestChildrenAreReadAfterBothParents",
 	},
 	{
 		name: "flush-without-what-went-elsewhere", file: "client/batch.go",
