@@ -18,7 +18,8 @@ func (a *adminServer) SplitShard(ctx context.Context, req *pb.SplitShardRequest)
 	}
 	c := meta.BeginReshard{ID: req.GetId(), Parents: []uint32{req.GetShard()}, Reason: reasonOr(req.GetReason(), "asked for")}
 	children := max(len(req.GetBounds())+1, int(req.GetParts()), 2)
-	if out, known, err := a.repeated(ctx, c.ID, st, c.Parents, children, req.GetWait()); known {
+	fits := func(made int) bool { return made == children || req.GetByLoad() && made < children } // a key is not cut in two
+	if out, known, err := a.repeated(ctx, c.ID, st, c.Parents, fits, req.GetWait()); known {
 		return out, err
 	}
 	for _, text := range req.GetBounds() {
@@ -100,7 +101,7 @@ func (a *adminServer) MergeShards(ctx context.Context, req *pb.MergeShardsReques
 			c.Parents = turned
 		}
 	}
-	if out, known, err := a.repeated(ctx, c.ID, st, c.Parents, 1, req.GetWait()); known {
+	if out, known, err := a.repeated(ctx, c.ID, st, c.Parents, func(made int) bool { return made == 1 }, req.GetWait()); known {
 		return out, err
 	}
 	return a.reshard(ctx, st, c, req.GetWait())
@@ -134,12 +135,12 @@ func (a *adminServer) reshard(ctx context.Context, st *meta.Stream, c meta.Begin
 }
 
 // repeated answers for a reshard that exists with the id asked for, and reports whether there is one. Its parents may be gone.
-func (a *adminServer) repeated(ctx context.Context, id string, st *meta.Stream, parents []uint32, children int, wait bool) (*pb.ReshardResponse, bool, error) {
+func (a *adminServer) repeated(ctx context.Context, id string, st *meta.Stream, parents []uint32, fits func(children int) bool, wait bool) (*pb.ReshardResponse, bool, error) {
 	r, ok := a.n.metaStore.State().ReshardByID(id)
 	switch {
 	case !ok:
 		return nil, false, nil
-	case r.StreamID != st.ID || !slices.Equal(r.Parents, parents) || len(r.Children) != children:
+	case r.StreamID != st.ID || !slices.Equal(r.Parents, parents) || !fits(len(r.Children)):
 		return nil, true, fault.New(fault.Conflict, "reshard %q exists and is another one", id)
 	}
 	out, err := a.progress(ctx, r, true, wait)

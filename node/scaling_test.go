@@ -156,6 +156,21 @@ func TestProblemsAndHotKeys(t *testing.T) {
 		return shards
 	}
 	put("a", "b", "c", "d", "e", "f", "g", "h")
+	// Three keys make no sixteen parts; the same again is the same split all the same.
+	if _, _, err := c.CreateStream(ctx, "other", &pb.StreamSettings{Shards: 1, Replicas: 1}, true); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 100 {
+		if _, err := c.Put(ctx, "other", client.Record{PartitionKey: fmt.Sprint("key", i%3), Data: make([]byte, 4000)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		r, err := c.SplitShardByLoad(ctx, "other", 0, 16, client.Reshard{ID: "by load", Wait: true})
+		if err != nil || len(r.GetChildren()) < 2 || len(r.GetChildren()) > 4 {
+			t.Fatalf("a split by load of three keys: %v, %v", r, err)
+		}
+	}
 	report := func(id string, shards ...uint32) *pb.ReportProblemResponse {
 		t.Helper()
 		out, err := c.ReportProblem(ctx, &pb.ReportProblemRequest{Id: id, Stream: "s", Problem: pb.Problem_PROBLEM_HOT_SHARD, Shards: shards, Reporter: "the test"})
