@@ -1,6 +1,7 @@
 package autoscale
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -60,7 +61,7 @@ func CutByLoad(p meta.Scaling, sh Shard, parts int, samples []Sample) Cut {
 	if len(samples) < samplesMin || total == 0 {
 		return Cut{Bounds: evenly(sh.Range, parts), Reason: fmt.Sprintf("cut evenly, as only %d records were sampled", len(samples))}
 	}
-	heaviest := slices.MaxFunc(keys, func(a, b weight) int { return compare(a.weight, b.weight) })
+	heaviest := slices.MaxFunc(keys, func(a, b weight) int { return cmp.Compare(a.weight, b.weight) })
 	hot := &HotKey{Key: heaviest.key, Share: heaviest.weight / total, Load: heaviest.weight / total * Load(p, sh.Split)}
 	if hot.Load <= 1 {
 		hot = nil
@@ -77,16 +78,6 @@ func CutByLoad(p meta.Scaling, sh Shard, parts int, samples []Sample) Cut {
 		reason += "; " + hot.String()
 	}
 	return Cut{Bounds: bounds, Hot: hot, Reason: reason}
-}
-
-func compare(a, b float64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 func evenly(r hashkey.Range, parts int) []hashkey.Key {
@@ -200,10 +191,7 @@ func Heaviest(samples []Sample, n int) []HotKey {
 		out = append(out, HotKey{Key: key, Share: bytes / total})
 	}
 	slices.SortFunc(out, func(a, b HotKey) int {
-		if c := compare(b.Share, a.Share); c != 0 {
-			return c
-		}
-		return a.Key.Compare(b.Key)
+		return cmp.Or(cmp.Compare(b.Share, a.Share), a.Key.Compare(b.Key))
 	})
 	return out[:min(n, len(out))]
 }

@@ -53,7 +53,7 @@ var metricTable = []struct {
 	{"levada_reshards_begun_total", "Splits and merges begun in the cluster.", true},
 	{"levada_reshards_driven_total", "Splits and merges that this node brought to their end.", true},
 	{"levada_reshard_seal_seconds_total", "Time of these from their beginning to seal until all parents were sealed.", true},
-	{"levada_reshard_hand_over_seconds_total", "Time of these from their beginning to seal until the children took records.", true},
+	{"levada_reshard_hand_over_seconds_total", "Time of these from their beginning to seal until the map named the children.", true},
 	{"levada_reshard_hand_over_seconds_max", "The longest of these times.", false},
 	{"levada_scaling_events_total", "Decisions about the number of shards in the cluster, held back and advised ones among them.", true},
 	{"levada_streams_limit", "Streams beyond which this node creates none (limits.streams_max).", false},
