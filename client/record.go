@@ -20,6 +20,11 @@ func ParseHashKey(text string) (HashKey, error) { return hashkey.Parse(text) }
 // ParseSequence reads the decimal form of a sequence number.
 func ParseSequence(text string) (SequenceNumber, error) { return seqno.Parse(text) }
 
+// NewSequence returns the sequence number that a record of that time in unix ms, ordinal and shard has.
+func NewSequence(ms int64, ordinal uint64, shard uint32) SequenceNumber {
+	return seqno.New(ms, ordinal, shard)
+}
+
 // Record is one record, to write or as read.
 type Record struct {
 	// PartitionKey routes the record: 1 to 256 characters of UTF-8.

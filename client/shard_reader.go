@@ -288,26 +288,5 @@ func (r *ShardReader) address(ctx context.Context, route *router, failedAt time.
 	if r.opts.LocalOnly {
 		return "", &Error{Kind: Invalid, Field: "node", Message: "a local read needs the address of the node to read from"}
 	}
-	m, err := r.c.maps.get(ctx, r.stream)
-	if err == nil && !failedAt.IsZero() {
-		wait, cancel := context.WithTimeout(ctx, mapWait)
-		defer cancel()
-		if newer, newErr := r.c.maps.newer(wait, r.stream, failedAt); newErr == nil {
-			m = newer
-		} else if IsNotFound(newErr) {
-			err = newErr
-		}
-	}
-	if err != nil {
-		return "", asError(err)
-	}
-	sh := m.byNumber[r.shard]
-	if sh == nil {
-		return "", newError(NotFound, "stream %s has no shard %d", r.stream, r.shard)
-	}
-	address, _ := route.choose(sh, r.c.conns.seeds)
-	if address == "" {
-		return "", newError(Unavailable, "no node is known for shard %d of stream %s", r.shard, r.stream)
-	}
-	return address, nil
+	return r.c.replica(ctx, r.stream, r.shard, route, failedAt)
 }

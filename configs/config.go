@@ -10,6 +10,7 @@ type Config struct {
 	Advertise Addresses `yaml:"advertise"`
 	// Seeds are gossip addresses of other nodes, at least one of which should be up.
 	Seeds   []string `yaml:"seeds"`
+	Kinesis Kinesis  `yaml:"kinesis"`
 	TLS     TLS      `yaml:"tls"`
 	Storage Storage  `yaml:"storage"`
 	Raft    Raft     `yaml:"raft"`
@@ -43,6 +44,15 @@ type Addresses struct {
 	HTTP   string `yaml:"http"`
 }
 
+// Kinesis sets up the Kinesis-compatible API.
+type Kinesis struct {
+	Listen    string `yaml:"listen"`
+	AccountID string `yaml:"account_id"`
+	Region    string `yaml:"region"`
+	Anonymous bool   `yaml:"anonymous"`
+	KeysFile  string `yaml:"keys_file"`
+}
+
 // TLS names the certificate files and the ports that use them.
 type TLS struct {
 	CA         string `yaml:"ca"`
@@ -53,10 +63,11 @@ type TLS struct {
 	GRPC       bool   `yaml:"grpc"`
 	Raft       bool   `yaml:"raft"`
 	HTTP       bool   `yaml:"http"`
+	Kinesis    bool   `yaml:"kinesis"`
 }
 
 // Enabled reports whether any port uses TLS.
-func (t TLS) Enabled() bool { return t.GRPC || t.Raft || t.HTTP }
+func (t TLS) Enabled() bool { return t.GRPC || t.Raft || t.HTTP || t.Kinesis }
 
 // Storage sizes the shard logs and the journal.
 type Storage struct {
@@ -108,6 +119,8 @@ const (
 	DefaultRaftPort   = 7401
 	DefaultGossipPort = 7402
 	DefaultHTTPPort   = 7403
+	// DefaultKinesisPort is where programs that were made for a local Kinesis look.
+	DefaultKinesisPort = 4567
 )
 
 // Defaults returns the configuration of an empty file: a node of a cluster of
@@ -122,8 +135,9 @@ func Defaults() Config {
 		Listen: Addresses{
 			GRPC: "127.0.0.1:7400", Raft: "127.0.0.1:7401", Gossip: "127.0.0.1:7402", HTTP: "127.0.0.1:7403",
 		},
-		Seeds: []string{},
-		TLS:   TLS{ClientAuth: "none"},
+		Seeds:   []string{},
+		Kinesis: Kinesis{Listen: "127.0.0.1:4567", AccountID: "000000000000", Region: "us-east-1"},
+		TLS:     TLS{ClientAuth: "none"},
 		Storage: Storage{
 			SegmentBytes: 256 * MiB, DirtyBytesMax: 128 * MiB, FlushInterval: Duration(2 * time.Second),
 			JournalSegmentBytes: 64 * MiB, JournalBytesMax: GiB, JournalCacheBytes: 64 * MiB,

@@ -58,8 +58,8 @@ func (t TLS) LoadCertificates(onError func(error)) (*Certificates, error) {
 
 func (c *Certificates) stat() (s [3]stamp) {
 	for i, name := range []string{c.settings.CA, c.settings.Cert, c.settings.Key} {
-		if info, err := os.Stat(name); name != "" && err == nil {
-			s[i] = stamp{info.ModTime(), info.Size()}
+		if name != "" {
+			s[i] = stampOf(name)
 		}
 	}
 	return s

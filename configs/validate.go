@@ -23,6 +23,7 @@ func (c Config) Validate() error {
 	}
 	faults = append(faults, c.checkNames()...)
 	faults = append(faults, c.checkAddresses()...)
+	faults = append(faults, c.checkKinesis()...)
 	faults = append(faults, c.checkTLS()...)
 	faults = append(faults, c.checkOrder()...)
 	return errors.Join(faults...)
@@ -126,8 +127,8 @@ func (c Config) checkAddresses() []error {
 	for _, k := range keyTable {
 		address, isText := field(&c, k.Path).Interface().(string)
 		switch {
-		case !isText:
-		case strings.HasPrefix(k.Path, "listen."):
+		case !isText, k.Path == kinesisListen && address == "":
+		case strings.HasPrefix(k.Path, "listen."), k.Path == kinesisListen:
 			check(k.Path, address, false)
 			if other, taken := seen[address]; taken && !strings.HasSuffix(address, ":0") {
 				faults = append(faults, fmt.Errorf("%s: %s is the address of %s already", k.Path, address, other))
@@ -160,6 +161,23 @@ func checkAddress(address string, hostNeeded bool) error {
 func unspecified(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "" || ip != nil && ip.IsUnspecified()
+}
+
+// kinesisListen is the one address that may be empty.
+const kinesisListen = "kinesis.listen"
+
+// isAccount reports whether a text can be the number of an account.
+func isAccount(text string) bool { return len(text) == 12 && strings.Trim(text, "0123456789") == "" }
+
+func (c Config) checkKinesis() []error {
+	var faults []error
+	if id := c.Kinesis.AccountID; !isAccount(id) {
+		faults = append(faults, fmt.Errorf("kinesis.account_id: %q must be twelve digits", id))
+	}
+	if region := c.Kinesis.Region; region == "" || len(region) > nameBytesMax || strings.ContainsFunc(region, notInName) {
+		faults = append(faults, fmt.Errorf("kinesis.region: %q must be at most %d letters, digits, '-', '_' and '.', and not empty", region, nameBytesMax))
+	}
+	return faults
 }
 
 func (c Config) checkTLS() []error {
@@ -206,6 +224,7 @@ func (c Config) Warnings() []string {
 		{"listen.raft", c.Listen.Raft, c.TLS.Raft, "set tls.raft"},
 		{"listen.gossip", c.Listen.Gossip, c.Cluster.SecretKey != "", "set cluster.secret_key"},
 		{"listen.http", c.Listen.HTTP, c.TLS.HTTP, "set tls.http"},
+		{kinesisListen, c.Kinesis.Listen, c.TLS.Kinesis || c.Kinesis.Listen == "", "set tls.kinesis"},
 	}
 	for _, p := range ports {
 		if !p.protected && !loopback(p.address) {
@@ -214,6 +233,9 @@ func (c Config) Warnings() []string {
 	}
 	if c.TLS.ClientAuth != "none" && !c.TLS.GRPC {
 		warnings = append(warnings, fmt.Sprintf("tls.client_auth: %s has no effect on the native API without TLS: it takes every client; set tls.grpc", c.TLS.ClientAuth))
+	}
+	if c.Kinesis.Anonymous && c.Kinesis.Listen != "" && !loopback(c.Kinesis.Listen) {
+		warnings = append(warnings, fmt.Sprintf("kinesis.anonymous: everybody who reaches %s can read, write and delete every stream; set kinesis.keys_file instead", c.Kinesis.Listen))
 	}
 	if c.Cluster.ExpectNodes > 1 && len(c.Seeds) == 0 {
 		warnings = append(warnings, fmt.Sprintf("seeds: empty, so this node waits for the other %d of cluster.expect_nodes to name it", c.Cluster.ExpectNodes-1))

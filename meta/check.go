@@ -66,8 +66,14 @@ func (s *State) check() error {
 			return errStreamID
 		}
 	}
+	if err := s.documents.check(s.version); err != nil {
+		return err
+	}
 	for id, st := range s.streams.all() {
 		if err := st.check(); err != nil {
+			return fmt.Errorf("stream %d: %w", id, err)
+		}
+		if err := st.documents.check(s.version); err != nil {
 			return fmt.Errorf("stream %d: %w", id, err)
 		}
 		if st.ID != id || id >= s.nextStream || s.deleted.get(id) != nil {

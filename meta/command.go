@@ -116,6 +116,8 @@ func newCommand(typ string) Command {
 		return new(LogScaling)
 	case "salt_key":
 		return new(SaltKey)
+	case "put_document":
+		return new(PutDocument)
 	}
 	return nil
 }

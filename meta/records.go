@@ -101,6 +101,8 @@ type Stream struct {
 	scaling *Scaling    // nil if none was set
 	salted  []SaltedKey // ascending
 	usage   *shardUsage // nil while the number of open shards never changed
+
+	documents Documents
 }
 
 // A Goal is a number of shards that a stream is to have, over even parts of the key

@@ -12,7 +12,7 @@ import (
 )
 
 // SnapshotVersion is the highest version that Encode writes. It writes the lowest that holds everything.
-const SnapshotVersion = 3
+const SnapshotVersion = 4
 
 // SnapshotBytesMax bounds what DecodeState takes.
 const SnapshotBytesMax = 1 << 30
@@ -89,6 +89,9 @@ var errFieldVersion = errors.New("a field of a later version")
 
 // snapshotVersion returns the lowest version that can hold the state.
 func (s *State) snapshotVersion() int {
+	if s.hasDocuments() {
+		return 4
+	}
 	for st := range s.Streams() {
 		if len(st.gone) > 0 || st.goal != nil || st.scaling != nil {
 			return 3
@@ -99,6 +102,18 @@ func (s *State) snapshotVersion() int {
 	}
 	limited := slices.ContainsFunc(s.nodes, func(n *Node) bool { return n.ReplicasMax != 0 })
 	return versionIf(limited || len(s.forgotten) > 0)
+}
+
+func (s *State) hasDocuments() bool {
+	if len(s.documents) > 0 {
+		return true
+	}
+	for st := range s.Streams() {
+		if len(st.documents) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // DecodeState returns the state of a snapshot after checking that it is whole

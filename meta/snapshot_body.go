@@ -26,24 +26,26 @@ type snapshotBody struct {
 	Reshards     []*Reshard      `json:"reshards,omitempty"`       // version 3
 	NextScaling  uint64          `json:"next_scaling,omitempty"`   // version 3
 	Scalings     []*ScalingEvent `json:"scaling_events,omitempty"` // version 3
+	Documents    Documents       `json:"documents,omitempty"`      // version 4
 }
 
 type streamBody struct {
-	ID       uint64        `json:"id"`
-	Name     string        `json:"name"`
-	Settings Settings      `json:"settings"`
-	State    StreamState   `json:"state"`
-	Created  int64         `json:"created"`
-	Deleted  int64         `json:"deleted,omitempty"`
-	Next     uint32        `json:"next_shard"`
-	Groups   []GroupSpan   `json:"groups"`
-	Goal     *Goal         `json:"goal,omitempty"`         // version 3
-	Goals    []*Goal       `json:"goals_before,omitempty"` // version 3
-	Gone     []NumberRange `json:"gone,omitempty"`         // version 3
-	Scaling  *Scaling      `json:"scaling,omitempty"`      // version 3
-	Salted   []SaltedKey   `json:"salted,omitempty"`       // version 3
-	Usage    *shardUsage   `json:"usage,omitempty"`        // version 3
-	Shards   []shardBody   `json:"shards,omitempty"`
+	ID        uint64        `json:"id"`
+	Name      string        `json:"name"`
+	Settings  Settings      `json:"settings"`
+	State     StreamState   `json:"state"`
+	Created   int64         `json:"created"`
+	Deleted   int64         `json:"deleted,omitempty"`
+	Next      uint32        `json:"next_shard"`
+	Groups    []GroupSpan   `json:"groups"`
+	Goal      *Goal         `json:"goal,omitempty"`         // version 3
+	Goals     []*Goal       `json:"goals_before,omitempty"` // version 3
+	Gone      []NumberRange `json:"gone,omitempty"`         // version 3
+	Scaling   *Scaling      `json:"scaling,omitempty"`      // version 3
+	Salted    []SaltedKey   `json:"salted,omitempty"`       // version 3
+	Usage     *shardUsage   `json:"usage,omitempty"`        // version 3
+	Documents Documents     `json:"documents,omitempty"`    // version 4
+	Shards    []shardBody   `json:"shards,omitempty"`
 }
 
 type shardBody struct {
@@ -92,7 +94,7 @@ func (s *State) toBody() *snapshotBody {
 	b := &snapshotBody{
 		Version: s.version, Cluster: s.cluster,
 		NextStream: s.nextStream, NextGroup: s.nextGroup, NextFailover: s.nextFailover,
-		Nodes: s.nodes, Streams: []streamBody{}, Deleted: []streamBody{}, Forgotten: s.forgotten, Failovers: []failoverBody{},
+		Nodes: s.nodes, Streams: []streamBody{}, Deleted: []streamBody{}, Forgotten: s.forgotten, Failovers: []failoverBody{}, Documents: s.documents,
 	}
 	if s.nextReshard > 1 {
 		b.NextReshard = s.nextReshard
@@ -128,7 +130,7 @@ func streamToBody(st *Stream) streamBody {
 	return streamBody{
 		ID: st.ID, Name: st.Name, Settings: st.Settings, State: st.State,
 		Created: st.Created, Deleted: st.Deleted, Next: st.next, Groups: st.groups, Goal: st.goal, Goals: st.reachedGoals, Gone: st.gone,
-		Scaling: st.scaling, Salted: st.salted, Usage: st.usage,
+		Scaling: st.scaling, Salted: st.salted, Usage: st.usage, Documents: st.documents,
 	}
 }
 
@@ -178,7 +180,10 @@ func (b *snapshotBody) toState() (*State, error) {
 	s := &State{
 		version: b.Version, cluster: b.Cluster,
 		nextStream: b.NextStream, nextGroup: b.NextGroup, nextFailover: b.NextFailover, forgotten: b.Forgotten,
-		nextReshard: max(b.NextReshard, 1), nextScaling: max(b.NextScaling, 1),
+		nextReshard: max(b.NextReshard, 1), nextScaling: max(b.NextScaling, 1), documents: b.Documents,
+	}
+	if slices.Contains(b.Documents, nil) {
+		return nil, errDocuments
 	}
 	for _, n := range b.Nodes {
 		if n == nil {
@@ -241,10 +246,13 @@ func (b *streamBody) toStream(s *State, e *edit) (*Stream, error) {
 	st := &Stream{
 		ID: b.ID, Name: b.Name, Settings: b.Settings, State: b.State,
 		Created: b.Created, Deleted: b.Deleted, next: b.Next, groups: b.Groups, goal: b.Goal, reachedGoals: b.Goals, gone: b.Gone,
-		scaling: b.Scaling, salted: b.Salted, usage: b.Usage,
+		scaling: b.Scaling, salted: b.Salted, usage: b.Usage, documents: b.Documents,
 	}
 	if slices.Contains(b.Goals, nil) {
 		return nil, errGoal
+	}
+	if slices.Contains(b.Documents, nil) {
+		return nil, errDocuments
 	}
 	for _, g := range b.Groups {
 		s.spans = append(s.spans, streamSpan{g, b.ID})

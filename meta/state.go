@@ -32,6 +32,7 @@ type State struct {
 	active       []uint64 // numbers of the reshards under way, ascending
 	nextScaling  uint64   // next number of a scaling event; numbers start at 1
 	scalings     trie[ScalingEvent]
+	documents    Documents
 }
 
 // nameEntry never changes, so that a stream's new version leaves the index alone.

@@ -138,6 +138,7 @@ func nodeConfig(t *testing.T, name string, ports []string, seed string) configs.
 	cfg := configs.Defaults()
 	cfg.Cluster.Name, cfg.Node.Name, cfg.Node.DataDir = "test", name, t.TempDir()
 	cfg.Listen = configs.Addresses{GRPC: ports[0], Raft: ports[1], Gossip: ports[2], HTTP: ports[3]}
+	cfg.Kinesis.Listen = "" // tests of that API have nodes of their own
 	cfg.Seeds = []string{seed}
 	cfg.Storage.JournalSegmentBytes = 16 * configs.MiB
 	return cfg

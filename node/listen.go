@@ -13,11 +13,13 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/levada-stream/levada/configs"
+	"github.com/levada-stream/levada/kinesis"
 )
 
 // ports are the listening sockets of a node and what is needed to call others.
 type ports struct {
 	grpc, raft, http net.Listener
+	kinesis          net.Listener          // nil if the API is not served
 	certificates     *configs.Certificates // nil without TLS
 	tls              configs.TLS
 }
@@ -47,7 +49,11 @@ func (n *Node) listen() (p *ports, err error) {
 		{"listen.grpc", n.cfg.Listen.GRPC, n.cfg.Advertise.GRPC, &p.grpc, &n.addresses.GRPC},
 		{"listen.raft", n.cfg.Listen.Raft, n.cfg.Advertise.Raft, &p.raft, &n.addresses.Raft},
 		{"listen.http", n.cfg.Listen.HTTP, n.cfg.Advertise.HTTP, &p.http, &n.addresses.HTTP},
+		{"kinesis.listen", n.cfg.Kinesis.Listen, "", &p.kinesis, &n.kinesisAddress},
 	} {
+		if port.address == "" {
+			continue
+		}
 		if *port.into, err = net.Listen("tcp", port.address); err != nil {
 			if errors.Is(err, syscall.EADDRINUSE) {
 				err = fmt.Errorf("%s: port %s is in use by another process; stop it or choose another address: %w", port.key, port.address, err)
@@ -64,13 +70,16 @@ func (n *Node) listen() (p *ports, err error) {
 	if p.tls.HTTP {
 		p.http = tls.NewListener(p.http, p.certificates.Server())
 	}
+	if p.tls.Kinesis && p.kinesis != nil {
+		p.kinesis = kinesis.Secure(p.kinesis, p.certificates.Server())
+	}
 	return p, nil
 }
 
 // close closes what its server has not closed yet.
 func (p *ports) close() error {
 	var errs []error
-	for _, l := range []net.Listener{p.grpc, p.raft, p.http} {
+	for _, l := range []net.Listener{p.grpc, p.raft, p.http, p.kinesis} {
 		if l == nil {
 			continue
 		}

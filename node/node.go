@@ -30,6 +30,7 @@ const Version = "0.1.0"
 type Info struct {
 	Name, NodeID             string
 	GRPC, HTTP, Raft, Gossip string
+	Kinesis                  string // "" if that API is not served
 }
 
 // Node is one running node. Fields are set before anything else runs and never
@@ -56,14 +57,17 @@ type Node struct {
 	disk       *diskGuard
 	apiConns   *limitListener // of clients
 	adminConns *limitListener
-	plan       atomic.Pointer[[]meta.GroupPlan]
-	reportNow  chan struct{} // capacity 1: a wake-up, not a count
-	spread     chan struct{} // capacity 1: the meta group has committed something that others may not know of
-	started    time.Time
-	joined     atomic.Bool
-	joinedAt   atomic.Uint64 // version of the control state that holds this start's registration
-	planned    atomic.Uint64 // version of the control state that plan is of
-	kept       uint64        // version of the control state in the last snapshot; owned by keepState
+
+	kinesisAddress string // "" if that API is not served
+
+	plan      atomic.Pointer[[]meta.GroupPlan]
+	reportNow chan struct{} // capacity 1: a wake-up, not a count
+	spread    chan struct{} // capacity 1: the meta group has committed something that others may not know of
+	started   time.Time
+	joined    atomic.Bool
+	joinedAt  atomic.Uint64 // version of the control state that holds this start's registration
+	planned   atomic.Uint64 // version of the control state that plan is of
+	kept      uint64        // version of the control state in the last snapshot; owned by keepState
 
 	reshardTimes reshardTimes // of the reshards that this node drove to their ends
 
@@ -161,6 +165,9 @@ func (n *Node) run(ctx context.Context, ready func(Info)) (err error) {
 	registry := n.registerMetrics(prometheus.NewRegistry())
 	n.serveAdmin(registry, &opened)
 	n.serveAPI(ports, &opened)
+	if err := n.serveKinesis(ctx, ports, registry, &opened); err != nil {
+		return err
+	}
 	opened.add(func() error { n.stop(nil); return nil })
 	n.log.Info("node is up", "id", n.nodeID, "grpc", n.addresses.GRPC, "raft", n.addresses.Raft, "gossip", n.addresses.Gossip, "http", n.addresses.HTTP)
 
@@ -215,7 +222,7 @@ func (n *Node) failure() error {
 }
 
 func (n *Node) info() Info {
-	return Info{Name: n.name, NodeID: n.nodeID, GRPC: n.addresses.GRPC, HTTP: n.addresses.HTTP, Raft: n.addresses.Raft, Gossip: n.addresses.Gossip}
+	return Info{Name: n.name, NodeID: n.nodeID, GRPC: n.addresses.GRPC, HTTP: n.addresses.HTTP, Raft: n.addresses.Raft, Gossip: n.addresses.Gossip, Kinesis: n.kinesisAddress}
 }
 
 func (n *Node) startDuties(ctx context.Context, work *sync.WaitGroup) {

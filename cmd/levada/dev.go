@@ -16,7 +16,7 @@ import (
 type devCommand struct {
 	Nodes        int           `help:"Number of nodes." default:"3"`
 	Data         string        `help:"Directory of everything the nodes keep. One that exists is used again, with its nodes and ports." default:"${devdir}" type:"path" placeholder:"DIR"`
-	BasePort     int           `help:"First port: the n-th node takes four from P+10(n-1) on. Default: 7400, or free ports where those are taken." placeholder:"P"`
+	BasePort     int           `help:"First port: the n-th node takes five from P+10(n-1) on. Default: 7400, and 4567 for the Kinesis API, or free ports where those are taken." placeholder:"P"`
 	StartTimeout time.Duration `help:"How long the nodes may take until they are ready." default:"60s"`
 }
 
@@ -106,7 +106,7 @@ func (c devCommand) layout() ([]devNode, error) {
 func (c devCommand) newLayout() ([]devNode, error) {
 	var nodes []devNode
 	if c.BasePort != 0 {
-		nodes = planDevNodes(c.Data, c.Nodes, layoutFrom(c.BasePort, c.Nodes))
+		nodes = planDevNodes(c.Data, c.Nodes, layoutFrom(c.BasePort, c.BasePort+4, c.Nodes))
 		if err := checkPortsFree(nodes); err != nil {
 			return nil, fmt.Errorf("%w\nchoose another --base-port, or leave it out to take free ports", err)
 		}
@@ -125,7 +125,7 @@ func (c devCommand) greet(w io.Writer, nodes []devNode) error {
 	var addresses, lines []string
 	for _, n := range nodes {
 		addresses = append(addresses, n.config.Listen.GRPC)
-		lines = append(lines, fmt.Sprintf("  %s  API %s  admin http://%s/metrics  log %s", n.name, n.config.Listen.GRPC, n.config.Listen.HTTP, n.log))
+		lines = append(lines, fmt.Sprintf("  %s  API %s  Kinesis http://%s  admin http://%s/metrics  log %s", n.name, n.config.Listen.GRPC, n.config.Kinesis.Listen, n.config.Listen.HTTP, n.log))
 	}
 	self := selfName()
 	_, err := fmt.Fprintf(w, `%d nodes serve:
@@ -138,8 +138,10 @@ In another terminal:
   %s read demo --max 5
   %s cluster status
 
+Kinesis programs: endpoint http://%s, any keys. Everybody on this machine may do everything (kinesis.anonymous).
+
 Ctrl-C stops the nodes. Their data stay in %s.
-`, len(nodes), strings.Join(lines, "\n"), strings.Join(addresses, ","), self, self, self, self, c.Data)
+`, len(nodes), strings.Join(lines, "\n"), strings.Join(addresses, ","), self, self, self, self, nodes[0].config.Kinesis.Listen, c.Data)
 	return err
 }
 

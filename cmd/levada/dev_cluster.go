@@ -132,7 +132,7 @@ func (d *devCluster) state() devState {
 	var state devState
 	for _, c := range d.children {
 		state.Nodes = append(state.Nodes, devNodeState{
-			Name: c.node.name, PID: c.cmd.Process.Pid, GRPC: c.node.config.Listen.GRPC, HTTP: c.node.config.Listen.HTTP, Config: c.node.path,
+			Name: c.node.name, PID: c.cmd.Process.Pid, GRPC: c.node.config.Listen.GRPC, HTTP: c.node.config.Listen.HTTP, Kinesis: c.node.config.Kinesis.Listen, Config: c.node.path,
 		})
 	}
 	return state

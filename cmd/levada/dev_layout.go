@@ -30,11 +30,13 @@ type devState struct {
 
 // devNodeState is one running node.
 type devNodeState struct {
-	Name   string `json:"name"`
-	PID    int    `json:"pid"`
-	GRPC   string `json:"grpc"`
-	HTTP   string `json:"http"`
-	Config string `json:"config"`
+	Name string `json:"name"`
+	PID  int    `json:"pid"`
+	GRPC string `json:"grpc"`
+	HTTP string `json:"http"`
+	// Kinesis is "" for nodes that were made before there was this API.
+	Kinesis string `json:"kinesis,omitempty"`
+	Config  string `json:"config"`
 }
 
 // devNode is one node of a dev cluster: its configuration and where that lies.
@@ -66,12 +68,29 @@ func existingDevNodes(dir string) ([]devNode, error) {
 		}
 		nodes = append(nodes, devNode{name: name, config: config, path: path, log: log})
 	}
-	return nodes, nil
+	return nodes, giveKinesisPorts(nodes)
+}
+
+// giveKinesisPorts gives nodes that were made before there was the Kinesis-compatible API a port for it each: their files do not
+// name one, and they cannot all take the default.
+func giveKinesisPorts(nodes []devNode) error {
+	for i := 1; i < len(nodes); i++ {
+		if nodes[i].config.Kinesis.Listen != nodes[0].config.Kinesis.Listen {
+			continue
+		}
+		for j := range nodes {
+			c := &nodes[j].config
+			c.Kinesis.Listen = net.JoinHostPort("127.0.0.1", strconv.Itoa(configs.DefaultKinesisPort+j*devPortStep))
+			c.Kinesis.Anonymous = true
+		}
+		return writeDevNodes(filepath.Dir(nodes[0].path), nodes)
+	}
+	return nil
 }
 
 // planDevNodes makes the configurations of n new nodes. ports holds, per node,
-// those of the native API, Raft, gossip and the admin port.
-func planDevNodes(dir string, n int, ports [][4]int) []devNode {
+// those of the native API, Raft, gossip, the admin port and the Kinesis-compatible API.
+func planDevNodes(dir string, n int, ports [][5]int) []devNode {
 	address := func(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 	seeds := make([]string, n)
 	for i := range seeds {
@@ -87,25 +106,26 @@ func planDevNodes(dir string, n int, ports [][4]int) []devNode {
 		c.Listen = configs.Addresses{
 			GRPC: address(ports[i][0]), Raft: address(ports[i][1]), Gossip: address(ports[i][2]), HTTP: address(ports[i][3]),
 		}
+		c.Kinesis.Listen, c.Kinesis.Anonymous = address(ports[i][4]), true
 		c.Seeds = seeds
 		nodes[i] = devNode{name: name, config: c, path: path, log: log}
 	}
 	return nodes
 }
 
-// layoutFrom gives each node four ports in a row from a base on.
-func layoutFrom(base, n int) [][4]int {
-	ports := make([][4]int, n)
+// layoutFrom gives each node four ports in a row from a base on, and one from a base of the Kinesis-compatible API's own.
+func layoutFrom(base, kinesis, n int) [][5]int {
+	ports := make([][5]int, n)
 	for i := range ports {
 		first := base + i*devPortStep
-		ports[i] = [4]int{first, first + 1, first + 2, first + 3}
+		ports[i] = [5]int{first, first + 1, first + 2, first + 3, kinesis + i*devPortStep}
 	}
 	return ports
 }
 
 // chooseDevPorts returns the default layout if all its ports are free, else any free ports.
-func chooseDevPorts(n int) ([][4]int, error) {
-	ports := layoutFrom(configs.DefaultGRPCPort, n)
+func chooseDevPorts(n int) ([][5]int, error) {
+	ports := layoutFrom(configs.DefaultGRPCPort, configs.DefaultKinesisPort, n)
 	if checkPortsFree(planDevNodes("", n, ports)) == nil {
 		return ports, nil
 	}
@@ -132,7 +152,7 @@ func chooseDevPorts(n int) ([][4]int, error) {
 // checkPortsFree returns an error that names the first address in use.
 func checkPortsFree(nodes []devNode) error {
 	for _, n := range nodes {
-		for _, address := range []string{n.config.Listen.GRPC, n.config.Listen.Raft, n.config.Listen.Gossip, n.config.Listen.HTTP} {
+		for _, address := range []string{n.config.Listen.GRPC, n.config.Listen.Raft, n.config.Listen.Gossip, n.config.Listen.HTTP, n.config.Kinesis.Listen} {
 			l, err := net.Listen("tcp", address)
 			if err != nil {
 				return fmt.Errorf("address %s of %s cannot be used: %w", address, n.name, err)

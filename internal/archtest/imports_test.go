@@ -37,6 +37,9 @@ var rooms = []room{
 	{"partition", []string{"wal", "wal/record", "internal/fault", "internal/hashkey", "internal/seqno", "internal/vfs"}, []string{hclog}, "a replica takes consensus through an interface of its own"},
 	{"raftfsm", []string{"journal", "internal/crc32c", "internal/fault", "internal/vfs"}, nil, "consensus behind our own interfaces; groups bring their state machines"},
 	{"client", []string{"api", "wal/record", "internal/hashkey", "internal/seqno", "internal/fault"}, []string{hclog, "google.golang.org/"}, "users embed it: it brings the contract and the codec, not the server"},
+	{"kinesis/codec", nil, nothing, "a codec without I/O"},
+	{"kinesis/sigv4", nil, nothing, "decides on what it is given"},
+	{"kinesis", []string{"api/levada/v1", "client"}, []string{hclog, "github.com/prometheus/client_golang/", "golang.org/x/sync/"}, "a front door: it stands before the cluster as any other program does"},
 	{"configs", nil, nil, "settings know nobody, so that everybody may know them"},
 	{"cmd", []string{"api", "client", "configs", "internal/vfs", "node", "wal"}, nil, "flags in, calls out; wal and vfs are for looking at the files of a stopped node"},
 	{"internal/vfs", nil, []string{"golang.org/x/sys/"}, "the lowest floor"},
@@ -47,9 +50,9 @@ var rooms = []room{
 	{"internal/seqno", []string{"internal/hashkey"}, nothing, "a value"},
 	{"internal/archtest", nil, nothing, "reads the tree with the standard library"},
 	{"node", []string{
-		"api", "autoscale", "configs", "internal/failpoint", "internal/fault", "internal/hashkey", "internal/seqno", "internal/vfs", "journal", "membership", "meta",
+		"api", "autoscale", "client", "configs", "internal/failpoint", "internal/fault", "internal/hashkey", "internal/seqno", "internal/vfs", "journal", "kinesis", "membership", "meta",
 		"partition", "raftfsm", "wal",
-	}, nil, "the composition root: the only room that knows all others, but not the client or the commands"},
+	}, nil, "the composition root: the only room that knows all others, but not the commands; the client is there for the front doors"},
 	{"tests/sizing", []string{"api/levada/v1", "client", "meta"}, nothing, "measures the control state by its real code, and processes from outside"},
 	{"tests", []string{"api", "client", "internal/fault", "internal/hashkey", "internal/seqno", "tests/internal", "wal"}, nil, "black box: talks to processes through the client and the contract"},
 }

@@ -57,6 +57,9 @@ func Start(tb testing.TB, o Options) *Cluster {
 	return c
 }
 
+// portsPerNode is how many addresses newNode takes.
+const portsPerNode = 5
+
 // New configures a cluster without starting it.
 func New(tb testing.TB, o Options) *Cluster {
 	tb.Helper()
@@ -75,13 +78,13 @@ func New(tb testing.TB, o Options) *Cluster {
 		c.Dir = dir
 	}
 	program := binary(tb, flavour{o.Race, o.Failpoints})
-	ports, err := freePorts(4 * o.Nodes)
+	ports, err := freePorts(portsPerNode * o.Nodes)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	var seeds []string
 	for i := range o.Nodes {
-		n := newNode(c.Dir, fmt.Sprintf("node%d", i+1), program, ports[4*i:4*i+4])
+		n := newNode(c.Dir, fmt.Sprintf("node%d", i+1), program, ports[portsPerNode*i:portsPerNode*(i+1)])
 		if o.Failpoints {
 			n.environment, n.MayExit = []string{"LEVADA_FAILPOINT_FILE=" + c.failpointFile()}, true
 		}
@@ -127,7 +130,7 @@ func (c *Cluster) FailpointHit() bool {
 // name and data directory may be given to make it a wrong one; "" means the usual.
 func (c *Cluster) Add(tb testing.TB, name, clusterName, data string) *Node {
 	tb.Helper()
-	ports, err := freePorts(4)
+	ports, err := freePorts(portsPerNode)
 	if err != nil {
 		tb.Fatal(err)
 	}

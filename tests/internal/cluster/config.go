@@ -40,6 +40,7 @@ func (n *Node) write(clusterName string, expect int, seeds []string, tuning Tuni
 	fmt.Fprintf(&b, "cluster:\n  name: %s\n  expect_nodes: %d\n", clusterName, expect)
 	fmt.Fprintf(&b, "node:\n  name: %s\n  data_dir: %s\n", n.Name, n.Data)
 	fmt.Fprintf(&b, "listen:\n  grpc: %s\n  raft: %s\n  gossip: %s\n  http: %s\n", n.GRPC, n.Raft, n.Gossip, n.HTTP)
+	fmt.Fprintf(&b, "kinesis:\n  listen: %s\n  anonymous: true\n", n.Kinesis)
 	if n.advertised != "" {
 		fmt.Fprintf(&b, "advertise:\n  raft: %s\n", n.advertised)
 	}

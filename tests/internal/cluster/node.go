@@ -25,6 +25,7 @@ type Node struct {
 	Dir                      string // holds Config, Data and Log
 	Config, Data, Log        string
 	GRPC, Raft, Gossip, HTTP string // addresses
+	Kinesis                  string // address of the Kinesis-compatible API
 	binary                   string
 	advertised               string // Raft address told to others, "" for Raft itself
 
@@ -50,7 +51,7 @@ func newNode(dir, name, binary string, addrs []string) *Node {
 	return &Node{
 		Name: name, Dir: dir, binary: binary,
 		Config: filepath.Join(dir, name+".yaml"), Data: filepath.Join(dir, name), Log: filepath.Join(dir, name+".log"),
-		GRPC: addrs[0], Raft: addrs[1], Gossip: addrs[2], HTTP: addrs[3],
+		GRPC: addrs[0], Raft: addrs[1], Gossip: addrs[2], HTTP: addrs[3], Kinesis: addrs[4],
 	}
 }
 

@@ -1,0 +1,99 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+
+	"github.com/levada-stream/levada/client"
+	"github.com/levada-stream/levada/configs"
+	"github.com/levada-stream/levada/kinesis"
+)
+
+// frontDoorStop is how long the requests of a front door may go on when the node stops.
+const frontDoorStop = 2 * time.Second
+
+// serveKinesis starts the Kinesis-compatible API, if it has an address. It stands before the cluster as any client does, by way of this node first.
+func (n *Node) serveKinesis(ctx context.Context, p *ports, registry prometheus.Registerer, opened *closers) error {
+	if p.kinesis == nil {
+		return nil
+	}
+	settings := n.cfg.Kinesis
+	keys := func(string) (kinesis.Key, bool) { return kinesis.Key{}, false }
+	if settings.KeysFile != "" {
+		file, err := configs.WatchKinesisKeys(settings.KeysFile, func(err error) {
+			n.log.Error("the changed file of kinesis keys cannot be used; the former keys stay in use", "error", err)
+		})
+		if err != nil {
+			return fmt.Errorf("kinesis.keys_file: %w", err)
+		}
+		keys = func(id string) (kinesis.Key, bool) {
+			k, ok := file.Find(id)
+			return kinesisKey(k, settings.AccountID), ok
+		}
+	}
+	c, err := client.Dial(ctx, []string{n.addresses.GRPC}, client.WithLogger(n.log.Named("kinesis")), client.WithGRPC(grpc.WithTransportCredentials(p.credentials())))
+	if err != nil {
+		return fmt.Errorf("the Kinesis-compatible API reaches no native one at %s: %w", n.addresses.GRPC, err)
+	}
+	opened.add(c.Close)
+	server, err := kinesis.New(c, kinesis.Options{
+		Account: settings.AccountID, Region: settings.Region, Keys: keys, Anonymous: settings.Anonymous, Log: n.log.Named("kinesis"), Metrics: registry,
+	})
+	if err != nil {
+		return err
+	}
+	n.sayWhoMay(settings)
+	front := kinesis.NewHTTPServer(server)
+	conns := newLimitListener(p.kinesis, n.cfg.Limits.ConnectionsMax, "limits.connections_max", n.log)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := front.Serve(conns); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			n.fail(err)
+		}
+	}()
+	opened.add(func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), frontDoorStop)
+		defer cancel()
+		server.EndSubscriptions()
+		err := front.Shutdown(ctx)
+		if err != nil {
+			err = front.Close() // what has not ended by now is cut
+		}
+		<-done
+		// Records that have no result yet when time is up were not acknowledged to anybody either.
+		_ = server.Close(ctx)
+		return err
+	})
+	return nil
+}
+
+// sayWhoMay says aloud who may use the API: both nobody and everybody are easily chosen by mistake.
+func (n *Node) sayWhoMay(settings configs.Kinesis) {
+	switch {
+	case settings.Anonymous:
+		n.log.Warn("the Kinesis-compatible API takes everybody, whatever keys they use (kinesis.anonymous)", "address", n.kinesisAddress)
+	case settings.KeysFile == "":
+		n.log.Warn("the Kinesis-compatible API refuses everybody: there are no keys (kinesis.keys_file), and kinesis.anonymous is off", "address", n.kinesisAddress)
+	default:
+		n.log.Info("the Kinesis-compatible API is up", "address", n.kinesisAddress)
+	}
+}
+
+// kinesisKey turns a key of the file into one of the API. It belongs to the cluster's account unless it says another.
+func kinesisKey(k configs.KinesisKey, account string) kinesis.Key {
+	out := kinesis.Key{ID: k.ID, Secret: k.Secret.Reveal(), Token: k.Token.Reveal(), Name: k.Name, Account: k.Account, Tenant: k.Tenant}
+	if out.Account == "" {
+		out.Account = account
+	}
+	for _, p := range k.Allow {
+		out.Allow = append(out.Allow, kinesis.Permission{Actions: p.Actions, Streams: p.Streams})
+	}
+	return out
+}
