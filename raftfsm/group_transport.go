@@ -1,6 +1,7 @@
 package raftfsm
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -245,6 +246,9 @@ func (g *groupTransport) AppendEntries(id raft.ServerID, _ raft.ServerAddress, r
 		var body [heartbeatBodySize]byte
 		return g.ask(string(id), laneControl, kindHeartbeat, appendUint64(body[:0], r.Term), nil, u, g.t.o.ControlTimeout, a)
 	}
+	if err := g.reach(string(id), r); err != nil {
+		return err
+	}
 	for part := range splitAppend(g.committed(r), appendPartBytes) {
 		if err := g.fits(part); err != nil {
 			return err
@@ -255,6 +259,27 @@ func (g *groupTransport) AppendEntries(id raft.ServerID, _ raft.ServerAddress, r
 		}
 	}
 	return nil
+}
+
+// unreachedMax is how long an append waits for a node that cannot be reached. Meanwhile its goroutine is all that it takes.
+const unreachedMax = 10 * time.Minute
+
+// reach returns an error if a node cannot be reached, once it can be again.
+//
+// The library doubles its pause after each append that failed, up to 10 s, and learns of nothing that would end one. A node that was away
+// for some seconds would get nothing for as long again after its return; should another of three nodes go in that time, the group could not commit although two are there. So
+// one absence is one failure, however long it lasts. The entries are given up first: the library makes the request anew.
+func (g *groupTransport) reach(id string, r *raft.AppendEntriesRequest) error {
+	p := g.t.peer(id)
+	_, err := p.lane(laneBulk, g.closed)
+	if err == nil || errors.Is(err, errShutdown) {
+		return err
+	}
+	r.Entries = nil
+	if late := p.awaitLane(laneBulk, unreachedMax, g.closed); late != nil {
+		return late
+	}
+	return err
 }
 
 // committed returns an append with a commit index that is true: see early.
