@@ -51,6 +51,7 @@ type Kinesis struct {
 	Region    string `yaml:"region"`
 	Anonymous bool   `yaml:"anonymous"`
 	KeysFile  string `yaml:"keys_file"`
+	Limits    string `yaml:"limits"`
 }
 
 // TLS names the certificate files and the ports that use them.
@@ -136,7 +137,7 @@ func Defaults() Config {
 			GRPC: "127.0.0.1:7400", Raft: "127.0.0.1:7401", Gossip: "127.0.0.1:7402", HTTP: "127.0.0.1:7403",
 		},
 		Seeds:   []string{},
-		Kinesis: Kinesis{Listen: "127.0.0.1:4567", AccountID: "000000000000", Region: "us-east-1"},
+		Kinesis: Kinesis{Listen: "127.0.0.1:4567", AccountID: "000000000000", Region: "us-east-1", Limits: "none"},
 		TLS:     TLS{ClientAuth: "none"},
 		Storage: Storage{
 			SegmentBytes: 256 * MiB, DirtyBytesMax: 128 * MiB, FlushInterval: Duration(2 * time.Second),

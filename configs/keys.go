@@ -65,6 +65,7 @@ var keyTable = [...]Key{
 	{Path: "kinesis.region", Env: true, Doc: "Region in the streams' ARNs, and in the signatures of requests. Use the same value on every node."},
 	{Path: "kinesis.anonymous", Env: true, Doc: "Let everybody who reaches the port do everything, whatever keys they use. Without it a request must be signed with a key of kinesis.keys_file."},
 	{Path: "kinesis.keys_file", Env: true, Doc: "YAML file with the access keys and what each may do. It is read again when it changes."},
+	{Path: "kinesis.limits", OneOf: []string{"none", "kinesis"}, Doc: "Rates that the API holds each shard to: none, or those of Amazon Kinesis (1 MiB/s and 1,000 records/s written, 2 MiB/s and 5 calls/s read, with a second's worth at once). Use the same value on every node."},
 	{Path: "tls.ca", Env: true, Doc: "Certificates of the authorities that sign nodes and clients."},
 	{Path: "tls.cert", Env: true, Doc: "This node's certificate chain."},
 	{Path: "tls.key", Env: true, Doc: "The private key of tls.cert."},

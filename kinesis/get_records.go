@@ -73,6 +73,9 @@ func getRecords() operation {
 		if in.DryRun != nil && *in.DryRun {
 			return errDryRun()
 		}
+		if err := s.admitRead(ctx, k, it.shard); err != nil {
+			return err
+		}
 		limit := getRecordsMax
 		if in.Limit != nil {
 			limit = int(*in.Limit)
@@ -81,7 +84,7 @@ func getRecords() operation {
 		if err != nil {
 			return s.streamError(it.stream, err)
 		}
-		return s.answerRecords(ctx, c, it, page, limit)
+		return s.answerRecords(ctx, c, k, it, page, limit)
 	}}
 }
 
@@ -97,9 +100,10 @@ func waitOf(text string) (time.Duration, error) {
 	return min(time.Duration(ms)*time.Millisecond, waitMax), nil
 }
 
-// answerRecords writes a page of up to limit records and bytesMax of data.
-func (s *Server) answerRecords(ctx context.Context, c *call, it iterator, page *client.Page, limit int) error {
+// answerRecords writes a page of up to limit records.
+func (s *Server) answerRecords(ctx context.Context, c *call, k *known, it iterator, page *client.Page, limit int) error {
 	records, next, behind := cut(page, limit, putBytesMax, s.opts.Now())
+	s.chargeRead(ctx, k, it.shard, records)
 	ended := page.Ended && len(records) == len(page.Records)
 	size := 256
 	for i := range records {

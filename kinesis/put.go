@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"sync"
 	"unicode/utf16"
@@ -135,7 +136,12 @@ func (k *known) checkSize(e *putEntry) error {
 }
 
 // write writes records in their order and waits until each has its result.
-func (s *Server) write(ctx context.Context, stream string, records []client.Record) ([]client.Result, error) {
+func (s *Server) write(ctx context.Context, k *known, records []client.Record) ([]client.Result, error) {
+	stream := k.stream.GetName()
+	refused, err := s.admitWrites(ctx, k, records)
+	if err != nil {
+		return nil, err
+	}
 	one, err := s.producers.take(stream)
 	if err != nil {
 		return nil, s.streamError(stream, err)
@@ -144,6 +150,10 @@ func (s *Server) write(ctx context.Context, stream string, records []client.Reco
 	results := make([]client.Result, len(records))
 	var pending sync.WaitGroup
 	for i, r := range records {
+		if refused[i] != nil {
+			results[i].Err = refused[i]
+			continue
+		}
 		pending.Add(1)
 		err := one.producer.PutFunc(ctx, r, func(result client.Result) {
 			results[i] = result
@@ -160,9 +170,12 @@ func (s *Server) write(ctx context.Context, stream string, records []client.Reco
 
 // putError words why a record was not written.
 func (s *Server) putError(stream string, r client.Result) *apiError {
+	var own *apiError
 	switch {
+	case errors.As(r.Err, &own):
+		return own
 	case client.IsThrottled(r.Err):
-		return fail(codeThroughput, "Rate exceeded for shard %s in stream %s under account %s.", shardID(r.Shard), stream, s.opts.Account)
+		return s.overRate(stream, r.Shard)
 	case client.IsNotFound(r.Err):
 		return s.noStream(stream)
 	case client.IsTooLarge(r.Err), client.IsInvalid(r.Err):

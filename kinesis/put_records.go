@@ -39,7 +39,7 @@ func putRecords() operation {
 		if in.dryRun {
 			return errDryRun()
 		}
-		results, err := s.write(ctx, c.stream, records)
+		results, err := s.write(ctx, k, records)
 		if err != nil {
 			return err
 		}

@@ -43,7 +43,7 @@ func (n *Node) serveKinesis(ctx context.Context, p *ports, registry prometheus.R
 	}
 	opened.add(c.Close)
 	server, err := kinesis.New(c, kinesis.Options{
-		Account: settings.AccountID, Region: settings.Region, Keys: keys, Anonymous: settings.Anonymous, Log: n.log.Named("kinesis"), Metrics: registry,
+		Account: settings.AccountID, Region: settings.Region, Keys: keys, Anonymous: settings.Anonymous, Limits: kinesis.LimitsProfile(settings.Limits), Log: n.log.Named("kinesis"), Metrics: registry,
 	})
 	if err != nil {
 		return err

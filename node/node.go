@@ -53,6 +53,7 @@ type Node struct {
 	metaStore  *meta.Store
 	metaRaft   *raftfsm.Group
 	shards     *shardSet
+	tokens     *tokenBuckets // of the shards that this node leads
 	peers      *peerConns
 	disk       *diskGuard
 	apiConns   *limitListener // of clients
@@ -104,6 +105,7 @@ func newNode(cfg configs.Config, log hclog.Logger) (*Node, error) {
 		started: time.Now(), metaStore: meta.NewStore(), reportNow: make(chan struct{}, 1), spread: make(chan struct{}, 1),
 		budget:     partition.NewBudget(int64(cfg.Limits.AppendBytesInFlightMax)),
 		readBudget: partition.NewBudget(int64(cfg.Limits.ReadBytesInFlightMax)),
+		tokens:     newTokenBuckets(),
 	}, nil
 }
 
