@@ -54,6 +54,7 @@ func exampleCommands() map[string]Command {
 		}, Reason: "growth", Time: 19},
 		"log_scaling":    LogScaling{ScalingEvent{StreamID: 1, Time: 20, Kind: ScalingHotKey, Shards: []uint32{7}, Reshard: "auto-1", Key: "18446744073709551616", Reason: "hot"}},
 		"salt_key":       SaltKey{StreamID: 1, Key: hashkey.Key{Hi: 1}, Parts: 4, Reason: "hot", Time: 21},
+		"put_document":   PutDocument{StreamID: 1, Name: "tags", Value: []byte(`{"a":"b"}`), Expect: 22, Writer: "w-1"},
 		"replica_status": ReplicaStatus{Statuses: []GroupStatus{{1, "a", 2, []Member{{"a", true, 0}, {"b", false, 7}}, 9, "started"}}, Time: 9},
 	}
 }
@@ -121,6 +122,24 @@ func thirdStore(t tester) *bench {
 	return b
 }
 
+// fourthStore has what a snapshot of version 4 holds beyond one of version 3: documents of the cluster and of streams, and none of streams that are gone.
+func fourthStore(t tester) *bench {
+	b := thirdStore(t)
+	st, _ := b.state().StreamByName("parts")
+	gone := b.create("briefly", 1, 1)
+	for i, c := range []PutDocument{
+		{Name: "b", Value: []byte("of the cluster")}, {Name: "a", Value: []byte{}}, {StreamID: st.ID, Name: "tags", Value: []byte(`{"a":"b"}`)}, {StreamID: gone.ID, Name: "lost", Value: []byte{1}},
+		{StreamID: st.ID, Name: "not for long", Value: []byte{2}},
+	} {
+		c.Writer = fmt.Sprint("w-", i)
+		b.must(c)
+	}
+	st, _ = b.state().StreamByName("parts")
+	b.must(PutDocument{StreamID: st.ID, Name: "not for long", Remove: true, Expect: st.Documents().Get("not for long").Version, Writer: "w-5"})
+	b.must(DeleteStream{Name: "briefly", Time: 470})
+	return b
+}
+
 func golden(t *testing.T, name string, got []byte) {
 	t.Helper()
 	path := filepath.Join("testdata", name)
@@ -164,6 +183,7 @@ func TestSnapshotGolden(t *testing.T) {
 	snapshotGolden(t, exampleStore(t), "snapshot_v1.golden")
 	snapshotGolden(t, secondStore(t), "snapshot_v2.golden")
 	snapshotGolden(t, thirdStore(t), "snapshot_v3.golden")
+	snapshotGolden(t, fourthStore(t), "snapshot_v4.golden")
 }
 
 func snapshotGolden(t *testing.T, b *bench, name string) {

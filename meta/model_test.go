@@ -199,15 +199,22 @@ func drawReshard(t *rapid.T, s *State, hints Hints, now int64) Command {
 	return c
 }
 
-// drawScaling draws a command about scaling.
+// drawScaling draws a command about scaling, or about documents.
 func drawScaling(t *rapid.T, s *State, now int64) Command {
 	stream := rapid.Uint64Range(0, s.nextStream).Draw(t, "stream")
-	switch rapid.IntRange(0, 2).Draw(t, "about scaling") {
+	switch rapid.IntRange(0, 3).Draw(t, "about scaling") {
 	case 0:
 		return SetScaling{StreamID: stream, Scaling: CompleteScaling(Scaling{ShardsMax: rapid.IntRange(0, 4).Draw(t, "shards max"), SaltParts: rapid.IntRange(0, 3).Draw(t, "salt")}), Time: now}
 	case 1:
 		kind := rapid.SampledFrom([]ScalingKind{ScalingSplit, ScalingHeldBack, "other"}).Draw(t, "kind")
 		return LogScaling{ScalingEvent{StreamID: stream, Time: now, Kind: kind, Reason: "because"}}
+	}
+	if rapid.Bool().Draw(t, "a document") {
+		c := PutDocument{StreamID: stream, Name: rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "name"), Remove: rapid.Bool().Draw(t, "remove"), Writer: fmt.Sprint(now)}
+		if have := s.documents.Get(c.Name); stream == 0 && have != nil && rapid.Bool().Draw(t, "expected") {
+			c.Expect = have.Version
+		}
+		return c
 	}
 	return SaltKey{StreamID: stream, Key: hashkey.Key{Lo: rapid.Uint64Range(0, 3).Draw(t, "key")}, Parts: rapid.IntRange(0, 3).Draw(t, "parts"), Time: now}
 }
