@@ -53,6 +53,7 @@ func (l *lane) successors(ctx context.Context) (*partitionMap, *Error) {
 		m, err := l.p.c.maps.newer(wait, l.p.stream, asked)
 		cancel()
 		if err == nil {
+			m = l.p.routed(m)
 			if sh := m.byNumber[l.shard]; sh == nil || sh.closed {
 				return m, nil
 			}
@@ -129,6 +130,7 @@ func (h *handing) add(heirs ...*lane) {
 func (p *Producer) openLocked(m *partitionMap, sh *shardInfo) *lane {
 	shard := sh.number
 	l := newLane(p, shard)
+	sh = m.byNumber[shard] // with all its keys: see withSealed
 	l.keys, l.streamID, l.ancestors = sh.keys, m.streamID, m.ancestors(shard)
 	for number, other := range p.lanes {
 		switch {
