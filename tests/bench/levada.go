@@ -44,7 +44,7 @@ func levadaTuned(config string, retention int64) system {
 // levadaNode is one node's process and addresses.
 type levadaNode struct {
 	*process
-	grpc, http string
+	grpc, http, kinesis string
 }
 
 // levadaCluster is three Levada nodes and a client of theirs.
@@ -66,6 +66,10 @@ func (c *levadaCluster) processes() []*process {
 
 func startLevada(ctx context.Context, b *bench, dir, more string, retention int64) (*levadaCluster, error) {
 	c := &levadaCluster{b: b, dir: dir, retention: retention}
+	keysFile := "keys:\n  - id: " + kinesisKeyID + "\n    secret: " + kinesisSecret + "\n    name: bench\n    allow:\n      - {actions: [\"*\"], streams: [\"*\"]}\n"
+	if err := os.WriteFile(kinesisKeys(dir), []byte(keysFile), 0o600); err != nil {
+		return c, err
+	}
 	for i := range nodes {
 		name := fmt.Sprintf("node%d", i+1)
 		config := filepath.Join(dir, name+".yaml")
@@ -76,7 +80,7 @@ func startLevada(ctx context.Context, b *bench, dir, more string, retention int6
 		if err != nil {
 			return c, err
 		}
-		c.nodes = append(c.nodes, &levadaNode{process: p, grpc: b.address(i, 0), http: b.address(i, 3)})
+		c.nodes = append(c.nodes, &levadaNode{process: p, grpc: b.address(i, 0), http: b.address(i, 3), kinesis: b.address(i, 4)})
 	}
 	if err := await(ctx, startMax, c.healthy); err != nil {
 		return c, fmt.Errorf("new Levada cluster: %w", err)
@@ -90,8 +94,16 @@ func levadaConfig(b *bench, dir, name string, i int) string {
 		fmt.Fprintf(&seeds, "  - %s\n", b.address(j, 2))
 	}
 	return fmt.Sprintf("cluster:\n  name: bench\n  expect_nodes: %d\nnode:\n  name: %s\n  zone: zone-%d\n  data_dir: %s\n"+
-		"listen:\n  grpc: %s\n  raft: %s\n  gossip: %s\n  http: %s\nseeds:\n%s",
-		nodes, name, i+1, filepath.Join(dir, name), b.address(i, 0), b.address(i, 1), b.address(i, 2), b.address(i, 3), seeds.String())
+		"listen:\n  grpc: %s\n  raft: %s\n  gossip: %s\n  http: %s\nkinesis:\n  listen: %s\n  keys_file: %s\nseeds:\n%s",
+		nodes, name, i+1, filepath.Join(dir, name), b.address(i, 0), b.address(i, 1), b.address(i, 2), b.address(i, 3), b.address(i, 4), kinesisKeys(dir), seeds.String())
+}
+
+// kinesisKeys is the file of the keys of the Kinesis API.
+func kinesisKeys(dir string) string { return filepath.Join(dir, "keys.yaml") }
+
+// kinesis returns the endpoints of the Kinesis API.
+func (c *levadaCluster) kinesis() []string {
+	return columnOf(c.nodes, func(n *levadaNode) string { return "http://" + n.kinesis })
 }
 
 // healthy returns nil if all nodes are ready and the cluster says that nothing is wrong.

@@ -45,8 +45,11 @@ func levadaSingles() []mode {
 	return all
 }
 
-// writer creates the stream and returns a writer to it, whose mode must be a levadaMode.
+// writer creates the stream and returns a writer to it, whose mode must be a levadaMode or a kinesisMode.
 func (c *levadaCluster) writer(ctx context.Context, t target) (writer, error) {
+	if _, ok := t.how.(kinesisMode); ok {
+		return newKinesisWriter(ctx, c.kinesis(), t)
+	}
 	how := t.how.(levadaMode)
 	if err := c.createStream(ctx, t.shards); err != nil {
 		return nil, fmt.Errorf("create %d shards: %w", t.shards, err)

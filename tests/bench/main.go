@@ -31,6 +31,7 @@ func allRows() []row {
 		{"p4", "append 1 KiB records, one per message", true, p4().row},
 		{"p5", "read from the start, just after writing", true, readRow},
 		{"p6", "read from the start, cold", false, coldRow},
+		{"p7", "PutRecords through the Kinesis API", true, kinesisRow},
 		{"p8", "push latency at a tenth of the throughput", true, pushRow},
 		{"p10", "many active shards, one caller each", true, activeRow},
 		{"p11", "throughput with many active shards", true, p11().row},

@@ -9,15 +9,16 @@ import (
 
 // options are the flags.
 type options struct {
-	rows     []string
-	dir      string
-	levada   string
-	results  string
-	profiles string
-	plots    string
-	basePort int
-	callers  int
-	peers    bool
+	rows       []string
+	dir        string
+	levada     string
+	results    string
+	profiles   string
+	plots      string
+	kinesalite string // directory
+	basePort   int
+	callers    int
+	peers      bool
 
 	runs       int
 	duration   time.Duration
@@ -100,7 +101,8 @@ func (o *options) generalFlags(f *flag.FlagSet) {
 }
 
 func (o *options) rowFlags(f *flag.FlagSet) {
-	f.StringVar(&o.shards, "shards", "1,16", "numbers of shards (p1, p2, p4)")
+	f.StringVar(&o.shards, "shards", "1,16", "numbers of shards (p1, p2, p4, p7)")
+	f.StringVar(&o.kinesalite, "kinesalite", "", "directory in which npm has installed kinesalite, to be measured beside (p7)")
 	f.StringVar(&o.manyShards, "many-shards", "16,256", "numbers of shards whose throughputs are compared (p11)")
 	f.BoolVar(&o.manyPeers, "many-peers", false, "measure the peers in p11 too: hundreds of NATS streams take minutes to create and to tune, and stall under some settings")
 	f.Int64Var(&o.readMiB, "read", 1024, "MiB that are written and then read (p5)")

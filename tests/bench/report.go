@@ -18,7 +18,7 @@ type report struct {
 	Arguments  []string         `json:"arguments"`
 	Levada     string           `json:"levada"`
 	NATS       string           `json:"nats,omitempty"`
-	Throughput []throughput     `json:"throughput,omitempty"` // p1, p2, p4 and p11
+	Throughput []throughput     `json:"throughput,omitempty"` // p1, p2, p4, p7 and p11
 	Tuning     []tuned          `json:"tuning,omitempty"`
 	Reading    []reading        `json:"p5,omitempty"`
 	Latency    []latency        `json:"p3,omitempty"`
@@ -74,6 +74,7 @@ func (r *report) sections() []func(io.Writer) {
 	appended(p4())
 	add(len(r.Reading) > 0, r.printReading)
 	add(len(r.Cold) > 0, r.printCold)
+	appended(p7())
 	add(len(r.Push) > 0, r.printPush)
 	add(len(r.Active) > 0, r.printActive)
 	appended(p11())

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// throughput is the outcome of one run of P1, P2, P4 or P11.
+// throughput is the outcome of one run of P1, P2, P4, P7 or P11.
 type throughput struct {
 	Row      string `json:"row"`
 	System   string `json:"system"`
@@ -36,6 +36,8 @@ type appending struct {
 	// levada and nats are the modes to try, of which the best is kept.
 	levada func() []mode
 	nats   func(shards int) []mode
+	// others are measured instead, if there are any.
+	others []contender
 }
 
 func p1() appending {
@@ -67,6 +69,9 @@ func p11() appending {
 func usualModes() []mode { return []mode{levadaDefaults()} }
 
 func (a appending) contenders(peers bool) []contender {
+	if a.others != nil {
+		return a.others
+	}
 	all := []contender{{levadaSystem(), func(int) []mode { return a.levada() }}}
 	if peers {
 		for _, s := range natsSystems() {
