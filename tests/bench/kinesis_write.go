@@ -75,7 +75,9 @@ func newKinesisWriter(ctx context.Context, endpoints []string, t target) (*kines
 	if err != nil && !errors.As(err, &exists) {
 		return nil, fmt.Errorf("create stream: %w", err)
 	}
-	ready := kinesis.NewStreamExistsWaiter(c, func(o *kinesis.StreamExistsWaiterOptions) { o.MinDelay, o.MaxDelay = 50*time.Millisecond, 200*time.Millisecond })
+	ready := kinesis.NewStreamExistsWaiter(c, func(o *kinesis.StreamExistsWaiterOptions) {
+		o.MinDelay, o.MaxDelay = 50*time.Millisecond, 200*time.Millisecond
+	})
 	return w, ready.Wait(ctx, &kinesis.DescribeStreamInput{StreamName: &w.stream}, startMax)
 }
 
