@@ -104,6 +104,14 @@ func (c *Client) replica(ctx context.Context, stream string, shard uint32, route
 		return "", asError(err)
 	}
 	sh := m.byNumber[shard]
+	if sh == nil { // it may be younger than the map
+		wait, cancel := context.WithTimeout(ctx, mapWait)
+		defer cancel()
+		if m, err = c.maps.newer(wait, stream, m.fetched); err != nil {
+			return "", asError(err)
+		}
+		sh = m.byNumber[shard]
+	}
 	if sh == nil {
 		return "", newError(NotFound, "stream %s has no shard %d", stream, shard)
 	}

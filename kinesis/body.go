@@ -64,6 +64,10 @@ func (b *bodies) read(w http.ResponseWriter, r *http.Request, limit int) (*body,
 		return nil, &apiError{code: codeSerialization, status: http.StatusBadRequest, message: "The request's body did not arrive whole."}
 	}
 	_ = deadline.SetReadDeadline(time.Time{})
+	if spare := held - int64(len(data)); spare > 0 { // a subscription keeps its body for minutes
+		b.room.Release(spare)
+		out.held -= spare
+	}
 	out.bytes = data
 	return out, nil
 }

@@ -27,7 +27,9 @@ type streamModeDetails struct {
 const (
 	// onDemandShards is how many shards an on-demand stream begins with.
 	onDemandShards = 4
-	retentionMin   = 24 * time.Hour
+	// warmMiBpsMax is the most that a stream can be made ready for.
+	warmMiBpsMax = 10_240
+	retentionMin = 24 * time.Hour
 )
 
 // createStream creates a stream.
@@ -43,6 +45,8 @@ func createStream(ctx context.Context, s *Server, c *call, in *createStreamInput
 		return nil, fail(codeInvalidArgument, "The RecordDistributionStrategy AUTO is for streams in ON_DEMAND mode only.")
 	case in.ShardCount != nil:
 		shards = uint32(min(*in.ShardCount, 1<<31))
+	case in.WarmThroughputMiBps != nil: // a shard for each MiB/s, as updateStreamWarmThroughput has it
+		shards = uint32(min(max(*in.WarmThroughputMiBps, onDemandShards), warmMiBpsMax))
 	}
 	if err := checkTags(in.Tags); err != nil {
 		return nil, err
@@ -53,6 +57,7 @@ func createStream(ctx context.Context, s *Server, c *call, in *createStreamInput
 	} else if !client.IsNotFound(err) {
 		return nil, err
 	}
+	defer s.streams.forget(c.stream)
 	settings := &levadav1.StreamSettings{Shards: shards, RetentionMs: retentionMin.Milliseconds(), MaxRecordBytes: recordBytesOf(in.MaxRecordSizeInKiB)}
 	_, existed, err := s.cluster.CreateStream(ctx, c.stream, settings, false)
 	switch {

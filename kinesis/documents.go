@@ -4,20 +4,21 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/levada-stream/levada/client"
 )
 
 // What the API has beside streams, shards and records is kept in documents, in JSON:
 //
-//	stream    kinesis                 streamDoc
+//	stream    kinesis.stream          streamDoc
 //	stream    kinesis.consumer.NAME   consumerDoc
 //	cluster   kinesis.channel.ID      channelDoc
 //	cluster   kinesis.account         accountDoc
 //
 // A stream's documents go with it.
 const (
-	docStream         = "kinesis"
+	docStream         = "kinesis.stream"
 	docConsumerPrefix = "kinesis.consumer."
 	docChannelPrefix  = "kinesis.channel."
 	docAccount        = "kinesis.account"
@@ -47,8 +48,22 @@ type accountDoc struct {
 	CommitmentUntil int64  `json:"commitment_until,omitempty"`
 }
 
-// changeTries bounds how often a change is tried that others come before.
-const changeTries = 20
+const (
+	// changeTries bounds how often a change is tried that others come before.
+	changeTries = 20
+	// changePause is the wait between two tries: this node may not have heard yet of the change that came before.
+	changePause = 20 * time.Millisecond
+)
+
+// pause waits before a change is tried again.
+func pause(ctx context.Context) error {
+	select {
+	case <-time.After(changePause):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
 
 // readDoc reads one document. The version is 0, and the value zero, if there is none.
 func readDoc[T any](ctx context.Context, s *Server, stream, name string) (value T, version uint64, err error) {
@@ -58,7 +73,8 @@ func readDoc[T any](ctx context.Context, s *Server, stream, name string) (value 
 	}
 	for _, d := range docs {
 		if d.Name == name {
-			return value, d.Version, parseDoc(d, &value)
+			err = parseDoc(d, &value)
+			return value, d.Version, err
 		}
 	}
 	return value, 0, nil
@@ -94,6 +110,9 @@ func changeDoc[T any](ctx context.Context, s *Server, stream, name string, chang
 		case !client.IsConflict(err):
 			return value, s.streamError(stream, err)
 		}
+		if err := pause(ctx); err != nil {
+			return value, err
+		}
 	}
 	var zero T
 	return zero, unavailable("Others keep changing the same.")
@@ -109,6 +128,9 @@ func removeDoc(ctx context.Context, s *Server, stream, name string) error {
 		_, err = s.cluster.PutDocument(ctx, stream, name, nil, version)
 		if err == nil || !client.IsConflict(err) {
 			return s.streamError(stream, err)
+		}
+		if err := pause(ctx); err != nil {
+			return err
 		}
 	}
 	return unavailable("Others keep changing the same.")

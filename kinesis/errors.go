@@ -50,6 +50,9 @@ func unavailable(format string, args ...any) *apiError {
 	return &apiError{code: codeUnavailable, status: http.StatusServiceUnavailable, message: fmt.Sprintf(format, args...)}
 }
 
+// closing is the error of a server that is closing.
+func closing() *apiError { return unavailable("The node is closing.") }
+
 // asAPIError turns any error into one of the API.
 func asAPIError(err error) *apiError {
 	var own *apiError
@@ -65,6 +68,8 @@ func asAPIError(err error) *apiError {
 		return fail(codeSerialization, "%s", syntax.Error())
 	case errors.As(err, &misfit):
 		return fail(codeSerialization, "%s", misfit.Text)
+	case errors.Is(err, client.ErrClosed):
+		return closing()
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return unavailable("The request took too long.")
 	}

@@ -82,7 +82,7 @@ func getRecords() operation {
 		}
 		page, err := s.cluster.GetRecords(ctx, it.stream, it.shard, client.AtOrdinal(it.ordinal), client.PageOptions{MaxBytes: pageBytes, Wait: wait})
 		if err != nil {
-			return s.streamError(it.stream, err)
+			return s.readError(ctx, it.stream, it.shard, err)
 		}
 		return s.answerRecords(ctx, c, k, it, page, limit)
 	}}

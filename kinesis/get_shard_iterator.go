@@ -72,7 +72,7 @@ func (s *Server) startingPoint(ctx context.Context, stream string, sh *levadav1.
 	}
 	page, err := s.cluster.GetRecords(ctx, stream, sh.GetNumber(), from, client.PageOptions{MaxBytes: 1})
 	if err != nil {
-		return 0, s.streamError(stream, err)
+		return 0, s.readError(ctx, stream, sh.GetNumber(), err)
 	}
 	if len(page.Records) > 0 {
 		return page.Records[0].Ordinal, nil
@@ -93,7 +93,8 @@ func (s *Server) afterOrAt(stream string, sh *levadav1.Shard, p startingPosition
 		return 0, fail(codeInvalidArgument, "StartingSequenceNumber %.129s used in %s on shard %s in stream %s under account %s is invalid.",
 			*p.SequenceNumber, operation, shardID(sh.GetNumber()), stream, s.opts.Account)
 	}
-	if *p.Type == "AFTER_SEQUENCE_NUMBER" {
+	// The number with which a shard's range starts is before its first record, though it has the same ordinal.
+	if *p.Type == "AFTER_SEQUENCE_NUMBER" && n != client.NewSequence(sh.GetOpenedMs(), 0, sh.GetNumber()) {
 		return n.Ordinal() + 1, nil
 	}
 	return n.Ordinal(), nil

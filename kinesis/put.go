@@ -16,13 +16,12 @@ import (
 
 // putEntry is a record to write, as it stands in a body. Its slices are parts of that.
 type putEntry struct {
-	data         []byte
-	key          []byte
-	explicit     string
-	hasData      bool
-	hasKey       bool
-	hasExplicit  bool
-	explicitHash client.HashKey
+	data        []byte
+	key         []byte
+	explicit    string
+	hasData     bool
+	hasKey      bool
+	hasExplicit bool
 }
 
 const (
@@ -174,6 +173,8 @@ func (s *Server) putError(stream string, r client.Result) *apiError {
 	switch {
 	case errors.As(r.Err, &own):
 		return own
+	case errors.Is(r.Err, client.ErrClosed):
+		return closing()
 	case client.IsThrottled(r.Err):
 		return s.overRate(stream, r.Shard)
 	case client.IsNotFound(r.Err):

@@ -137,7 +137,7 @@ func (k *known) spreads() bool { return k.distribution() == distributionAuto }
 // checkOrdering refuses a SequenceNumberForOrdering that no record of the stream can have had. One that is sound asks for nothing more: sequence numbers
 // of a key always increase.
 func (s *Server) checkOrdering(in *putInput) error {
-	if in.ordering == nil {
+	if in.ordering == nil || *in.ordering == "0" { // "0": there was none before
 		return nil
 	}
 	if n, err := client.ParseSequence(*in.ordering); err == nil && n.Millis() <= s.opts.Now().Add(clockSlack).UnixMilli() {

@@ -37,7 +37,11 @@ func newRules() *codec.Rules {
 // validate answers what is wrong with an input as the original service words it, nil if nothing is.
 func (s *Server) validate(in any) error { return violations(s.rules.Validate(in)) }
 
+// violationsMax is how many of the things that are wrong are told.
+const violationsMax = 10
+
 func violations(found []string) error {
+	found = found[:min(len(found), violationsMax)]
 	switch len(found) {
 	case 0:
 		return nil

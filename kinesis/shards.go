@@ -79,10 +79,14 @@ func (s *Server) children(ctx context.Context, stream string, numbers []uint32) 
 		}
 		out = append(out, child)
 	}
+	if len(out) < len(numbers) { // an end without its children would be taken for that of the whole line
+		return nil, unavailable("The shards that take over in stream %s are not known here yet.", stream)
+	}
 	return out, nil
 }
 
-// shard returns the shard of a stream that a request names.
+// shard returns the shard of a stream that a request names. One that is to take over is there for readers: those of its parents hear of it
+// before it owns its keys.
 func (s *Server) shard(ctx context.Context, stream, id string) (*levadav1.Shard, error) {
 	all, err := s.cluster.ListShards(ctx, stream)
 	if err != nil {
@@ -90,10 +94,22 @@ func (s *Server) shard(ctx context.Context, stream, id string) (*levadav1.Shard,
 	}
 	if number, ok := parseShardID(id); ok {
 		for _, sh := range all {
-			if sh.GetNumber() == number && sh.GetState() != shardPending {
+			if sh.GetNumber() == number {
 				return sh, nil
 			}
 		}
 	}
 	return nil, s.noShard(stream, id)
+}
+
+// readError words why a shard could not be read. For consumers one that is not there has ended: that is said only if the list of shards says so too,
+// and not because a node has not heard yet of a new one.
+func (s *Server) readError(ctx context.Context, stream string, number uint32, err error) error {
+	if !client.IsNotFound(err) {
+		return s.streamError(stream, err)
+	}
+	if _, gone := s.shard(ctx, stream, shardID(number)); gone != nil {
+		return gone
+	}
+	return unavailable("Shard %s in stream %s cannot be read now: %v", shardID(number), stream, err)
 }

@@ -89,8 +89,9 @@ type push struct {
 
 // run sends events until the subscription's life is over, the shard has ended, or the caller is gone. What goes wrong after the answer began is an event too.
 func (p *push) run(ctx context.Context) {
-	// A write that hangs must not keep the server from closing.
-	stop := context.AfterFunc(p.s.closing, func() { _ = p.control.SetWriteDeadline(time.Now().Add(time.Second)) })
+	ctx, cut := context.WithCancel(ctx)
+	defer cut()
+	stop := context.AfterFunc(p.s.closing, cut)
 	defer stop()
 	header := p.c.w.Header()
 	header.Set("Content-Type", typeEvents)
@@ -102,6 +103,7 @@ func (p *push) run(ctx context.Context) {
 	for p.err == nil && time.Now().Before(over) && p.s.closing.Err() == nil {
 		limited, cancel := context.WithTimeout(ctx, min(heartbeatEvery, time.Until(over)))
 		records, err := reader.NextBatch(limited)
+		silent := limited.Err() != nil // else a deadline that was missed is one of the reader's own, and its end
 		cancel()
 		p.behind = reader.Lag().MillisBehind
 		var gap *client.Gap
@@ -118,10 +120,10 @@ func (p *push) run(ctx context.Context) {
 				p.exception(errTakenOver)
 			}
 			return
-		case errors.Is(err, context.DeadlineExceeded):
+		case silent && errors.Is(err, context.DeadlineExceeded):
 			p.event(nil, nil, false)
 		default:
-			p.exception(asAPIError(p.s.streamError(p.c.stream, err)))
+			p.exception(asAPIError(p.s.readError(ctx, p.c.stream, p.shard.GetNumber(), err)))
 			return
 		}
 	}

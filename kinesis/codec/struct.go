@@ -28,7 +28,7 @@ func Decode(r Reader, into any) error {
 func readStruct(r Reader, v reflect.Value) {
 	for r.Open(Object); r.More(); {
 		field := v.FieldByName(string(r.Name()))
-		if !field.IsValid() || r.Kind() == Null {
+		if !field.CanSet() || r.Kind() == Null { // there is none, or it is an embedded struct, which has no name of its own
 			r.Skip()
 			continue
 		}

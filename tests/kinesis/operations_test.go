@@ -85,16 +85,33 @@ func (s *script) refused(err error, code string) {
 	}
 }
 
-// soon waits until check returns "".
+// soon waits until check, which asks another node each time, returns "" three times in a row: then every node knows.
 func (s *script) soon(check func() string) {
 	s.Helper()
-	problem := ""
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		if problem = check(); problem == "" {
-			return
+	good := 0
+	for deadline := time.Now().Add(10 * time.Second); good < 3; {
+		problem := check()
+		if problem == "" {
+			good++
+			continue
 		}
+		if good = 0; time.Now().After(deadline) {
+			s.Fatal(problem)
+		}
+		time.Sleep(20 * time.Millisecond)
 	}
-	s.Fatal(problem)
+}
+
+// open waits until every node knows of so many open shards of the stream that the script walks with.
+func (s *script) open(shards int) {
+	s.Helper()
+	s.soon(func() string {
+		out, err := s.next().ListShards(s.Context(), &kinesis.ListShardsInput{StreamName: aws.String(walk), ShardFilter: &types.ShardFilter{Type: types.ShardFilterTypeAtLatest}})
+		if err != nil || len(out.Shards) != shards {
+			return fmt.Sprintf("%+v are open, want %d, %v", out, shards, err)
+		}
+		return ""
+	})
 }
 
 func (s *script) lifecycle() {
@@ -230,11 +247,13 @@ func (s *script) consumers() {
 	s.must(err)
 	_, err = s.next().RegisterStreamConsumer(ctx, &kinesis.RegisterStreamConsumerInput{StreamARN: aws.String(arnOf(walk)), ConsumerName: aws.String("reader")})
 	s.refused(err, "ResourceInUseException")
-	d, err := s.next().DescribeStreamConsumer(ctx, &kinesis.DescribeStreamConsumerInput{ConsumerARN: made.Consumer.ConsumerARN})
-	s.must(err)
-	if d.ConsumerDescription.ConsumerStatus != types.ConsumerStatusActive || *d.ConsumerDescription.StreamARN != arnOf(walk) {
-		s.Errorf("described as %+v", d.ConsumerDescription)
-	}
+	s.soon(func() string {
+		d, err := s.next().DescribeStreamConsumer(ctx, &kinesis.DescribeStreamConsumerInput{ConsumerARN: made.Consumer.ConsumerARN})
+		if err != nil || d.ConsumerDescription.ConsumerStatus != types.ConsumerStatusActive || *d.ConsumerDescription.StreamARN != arnOf(walk) {
+			return fmt.Sprintf("described as %+v, %v", d, err)
+		}
+		return ""
+	})
 	l, err := s.next().ListStreamConsumers(ctx, &kinesis.ListStreamConsumersInput{StreamARN: aws.String(arnOf(walk))})
 	s.must(err)
 	if len(l.Consumers) != 1 || *l.Consumers[0].ConsumerName != "reader" {
@@ -375,8 +394,12 @@ func (s *script) channels() {
 		s.Errorf("made as %+v", made.ChannelDescription)
 	}
 	id := made.ChannelDescription.ChannelARN
-	_, err = s.next().UpdateChannel(ctx, &kinesis.UpdateChannelInput{ChannelARN: id, S3DestinationConfiguration: &types.S3DestinationUpdateInput{DataFreshnessInSeconds: aws.Int32(600)}})
-	s.must(err)
+	s.soon(func() string {
+		if _, err := s.next().UpdateChannel(ctx, &kinesis.UpdateChannelInput{ChannelARN: id, S3DestinationConfiguration: &types.S3DestinationUpdateInput{DataFreshnessInSeconds: aws.Int32(600)}}); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
 	s.soon(func() string {
 		d, err := s.next().DescribeChannel(ctx, &kinesis.DescribeChannelInput{ChannelARN: id})
 		if err != nil || *d.ChannelDescription.S3DestinationConfiguration.DataFreshnessInSeconds != 600 {
@@ -405,6 +428,7 @@ func (s *script) resharding() {
 	ctx := s.Context()
 	_, err := s.next().SplitShard(ctx, &kinesis.SplitShardInput{StreamName: aws.String(walk), ShardToSplit: aws.String("shardId-000000000000"), NewStartingHashKey: aws.String("12345")})
 	s.must(err)
+	s.open(4)
 	awaitActive(s.T, s.next(), walk)
 	records, children, err := readAll(ctx, s.next(), walk, "shardId-000000000000")
 	s.must(err)
@@ -413,6 +437,7 @@ func (s *script) resharding() {
 	}
 	_, err = s.next().MergeShards(ctx, &kinesis.MergeShardsInput{StreamName: aws.String(walk), ShardToMerge: children[0].ShardId, AdjacentShardToMerge: children[1].ShardId})
 	s.must(err)
+	s.open(3)
 	awaitActive(s.T, s.next(), walk)
 	_, err = s.next().MergeShards(ctx, &kinesis.MergeShardsInput{StreamName: aws.String(walk), ShardToMerge: children[0].ShardId, AdjacentShardToMerge: children[1].ShardId})
 	s.refused(err, "InvalidArgumentException")
@@ -421,14 +446,8 @@ func (s *script) resharding() {
 	if *updated.CurrentShardCount != 3 || *updated.TargetShardCount != 2 {
 		s.Errorf("count %+v", updated)
 	}
+	s.open(2)
 	awaitActive(s.T, s.next(), walk)
-	s.soon(func() string {
-		open, err := s.next().ListShards(ctx, &kinesis.ListShardsInput{StreamName: aws.String(walk), ShardFilter: &types.ShardFilter{Type: types.ShardFilterTypeAtLatest}})
-		if err != nil || len(open.Shards) != 2 {
-			return fmt.Sprintf("%+v are open, %v", open, err)
-		}
-		return ""
-	})
 	first, err := s.next().ListShards(ctx, &kinesis.ListShardsInput{StreamName: aws.String(walk), MaxResults: aws.Int32(2)})
 	s.must(err)
 	rest, err := s.next().ListShards(ctx, &kinesis.ListShardsInput{NextToken: first.NextToken})
@@ -439,7 +458,7 @@ func (s *script) resharding() {
 	_, err = s.next().UpdateStreamMode(ctx, &kinesis.UpdateStreamModeInput{StreamARN: aws.String(arnOf(walk)), StreamModeDetails: &types.StreamModeDetails{StreamMode: types.StreamModeOnDemand}})
 	s.must(err)
 	s.soon(func() string {
-		_, err = s.next().SplitShard(ctx, &kinesis.SplitShardInput{StreamName: aws.String(walk), ShardToSplit: rest.Shards[len(rest.Shards)-1].ShardId, NewStartingHashKey: aws.String("1")})
+		_, err := s.next().SplitShard(ctx, &kinesis.SplitShardInput{StreamName: aws.String(walk), ShardToSplit: rest.Shards[len(rest.Shards)-1].ShardId, NewStartingHashKey: aws.String("1")})
 		if err == nil || codeOf(err) != "ValidationException" {
 			return fmt.Sprintf("a shard of an on-demand stream was split: %v", err)
 		}
