@@ -130,7 +130,6 @@ func (h *handing) add(heirs ...*lane) {
 func (p *Producer) openLocked(m *partitionMap, sh *shardInfo) *lane {
 	shard := sh.number
 	l := newLane(p, shard)
-	sh = m.byNumber[shard] // with all its keys: see withSealed
 	l.keys, l.streamID, l.ancestors = sh.keys, m.streamID, m.ancestors(shard)
 	for number, other := range p.lanes {
 		switch {

@@ -120,7 +120,7 @@ func (l *lane) attempt(ctx context.Context) *Error {
 		return end
 	}
 	if l.doomed.Load() && l.win.empty() && !l.hasWork() {
-		// Its shard is being closed, as the other parent of a merge has said. There is nothing to ask it; the map will say when.
+		// There is nothing to ask its shard, which is closed though the map at hand does not say so: another one will.
 		l.failedAt = time.Now()
 		l.resume = l.failedAt.Add(l.pauses.next())
 		return nil
@@ -339,7 +339,10 @@ func (l *lane) conclude(err *Error, inBand bool, address string) *Error {
 	case err.Kind == ShardClosed:
 		// The first batch is not stored and will not be, and so are those after it in the session: handDown takes them on.
 		l.win.answered()
-		l.p.seal(l.known.streamID, l.shard)
+		l.p.seal(l.known.streamID, l.shard, err.Successors)
+		if l.p.opts.Shard != nil { // nobody looks for those that take over: what is put from now on is refused at once
+			l.p.c.maps.outdate(l.p.stream, time.Now())
+		}
 		return err
 	case err.Kind == NotFound:
 		// The map decides whether the stream is gone: this node may lag.

@@ -122,12 +122,12 @@ type Producer struct {
 	flights flights       // of batches
 	salt    atomic.Uint64 // of the next record of a salted key
 
-	anySealed atomic.Bool // sealed has shards
+	routing atomic.Pointer[routing] // nil until a shard was closed; stored with mu held
 
 	mu     sync.RWMutex
 	lanes  map[uint32]*lane
 	closed bool
-	sealed sealedShards
+	sealed sealedShards // guarded by mu
 }
 
 // Producer returns a producer for a stream. It asks the cluster nothing yet: an

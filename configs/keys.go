@@ -95,7 +95,7 @@ var keyTable = [...]Key{
 	{Path: "limits.shard_replicas_max", Min: 1, Max: 1 << 20, Doc: "Shard replicas that this node takes. A stream that would need more on a node is refused; replicas that replace lost ones go to a node with room if there is one, and to any if there is none. Each node may have its own."},
 	{Path: "limits.streams_max", Min: 1, Max: 1 << 20, Doc: "Streams in the cluster; beyond it creation is refused. The node that is asked to create a stream decides: use the same value on every node."},
 	{Path: "limits.shards_per_stream_max", Min: 1, Max: 10_000, Doc: "Open shards that a stream may have. Use the same value on every node."},
-	{Path: "limits.connections_max", Min: 1, Max: 1 << 20, Doc: "Client connections to the native API; beyond it new ones are closed at once, and clients try again after growing pauses."},
+	{Path: "limits.connections_max", Min: 1, Max: 1 << 20, Doc: "Client connections to the native API, and as many to the Kinesis-compatible one; beyond it new ones are closed at once, and clients try again after growing pauses."},
 	{Path: "limits.admin_connections_max", Min: 1, Max: 1 << 20, Doc: "Connections to the admin port; beyond it new ones are closed."},
 	{Path: "limits.calls_per_connection_max", Min: 1, Max: 1 << 20, Doc: "Concurrent calls on one connection."},
 	{Path: "limits.handshake_timeout", Min: 100 * millisecond, Max: 60 * second, Doc: "A connection that has not introduced itself within this is closed."},

@@ -78,7 +78,8 @@ func TestRenderKeepsEveryValue(t *testing.T) {
 	c.Node.DataDir = `/tmp/with "quotes", a # and a: colon/ünïcode`
 	c.Node.Labels = map[string]string{"rack": "12", "owner": "a: b"}
 	c.Seeds = []string{"10.0.0.1:7402", "[::1]:7402"}
-	c.TLS = TLS{CA: "ca.pem", Cert: "c.pem", Key: "k.pem", ClientAuth: "require", ServerName: "x", GRPC: true, Raft: true, HTTP: true}
+	c.TLS = TLS{CA: "ca.pem", Cert: "c.pem", Key: "k.pem", ClientAuth: "require", ServerName: "x", GRPC: true, Raft: true, HTTP: true, Kinesis: true}
+	c.Kinesis = Kinesis{AccountID: "012345678901", Region: "eu-central-1", Anonymous: true, KeysFile: "keys.yaml", Limits: "kinesis"}
 	c.Storage.SegmentBytes, c.Storage.FlushInterval = 3*MiB+1, Duration(1500*1e6)
 	back, err := Parse(RenderYAML(c))
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -46,7 +47,7 @@ func TestReadyMadeFiles(t *testing.T) {
 		if w := c.Warnings(); len(w) != 0 {
 			t.Errorf("%s: warnings %v", name, w)
 		}
-		for _, a := range []string{c.Listen.GRPC, c.Listen.Raft, c.Listen.Gossip, c.Listen.HTTP} {
+		for _, a := range []string{c.Listen.GRPC, c.Listen.Raft, c.Listen.Gossip, c.Listen.HTTP, c.Kinesis.Listen} {
 			if ports[a] != "" {
 				t.Errorf("%s and %s both listen on %s", ports[a], name, a)
 			}
@@ -101,6 +102,10 @@ func TestBadFilesNameTheirFault(t *testing.T) {
 		{"address", "listen:\n  grpc: localhost\n", "listen.grpc"},
 		{"port", "listen:\n  grpc: localhost:70000\n", "listen.grpc"},
 		{"same address twice", "listen:\n  grpc: 127.0.0.1:7401\n", "listen.raft: 127.0.0.1:7401 is the address of listen.grpc already"},
+		{"the same for another API", "kinesis:\n  listen: 127.0.0.1:7400\n", "kinesis.listen: 127.0.0.1:7400 is the address of listen.grpc already"},
+		{"account", "kinesis:\n  account_id: \"1234\"\n", "kinesis.account_id"},
+		{"region", "kinesis:\n  region: \"\"\n", "kinesis.region"},
+		{"rates", "kinesis:\n  limits: some\n", "kinesis.limits: \"some\" is not one of none, kinesis"},
 		{"advertised wildcard", "advertise:\n  grpc: 0.0.0.0:7400\n", "advertise.grpc"},
 		{"seed", "seeds: [\":7402\"]\n", "seeds"},
 		{"gossip key", "cluster:\n  secret_key: c2hvcnQ=\n", "cluster.secret_key"},
@@ -151,9 +156,13 @@ func TestEveryEnvironmentKeyCanBeSet(t *testing.T) {
 			continue
 		}
 		c := Defaults()
-		err := c.ApplyEnv(func(name string) (string, bool) { return "x", name == k.EnvName() })
-		if err != nil || !strings.Contains(c.Value(k.Path), "x") && !k.Secret {
-			t.Errorf("%s set to x is %s, error %v", k.EnvName(), c.Value(k.Path), err)
+		text := "x"
+		if field(&c, k.Path).Kind() == reflect.Bool {
+			text = "true"
+		}
+		err := c.ApplyEnv(func(name string) (string, bool) { return text, name == k.EnvName() })
+		if err != nil || !strings.Contains(c.Value(k.Path), text) && !k.Secret {
+			t.Errorf("%s set to %s is %s, error %v", k.EnvName(), text, c.Value(k.Path), err)
 		}
 	}
 }

@@ -125,6 +125,9 @@ func (c *Certificates) Server() *tls.Config {
 	return c.server(mode)
 }
 
+// Kinesis returns the settings of the Kinesis-compatible API's port, whose clients prove themselves by signatures.
+func (c *Certificates) Kinesis() *tls.Config { return c.server(tls.NoClientCert) }
+
 // Peers returns the settings of a port between nodes: both sides prove themselves.
 func (c *Certificates) Peers() *tls.Config { return c.server(tls.RequireAndVerifyClientCert) }
 

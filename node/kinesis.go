@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"time"
 
@@ -37,7 +38,7 @@ func (n *Node) serveKinesis(ctx context.Context, p *ports, registry prometheus.R
 			return kinesisKey(k, settings.AccountID), ok
 		}
 	}
-	c, err := client.Dial(ctx, []string{n.addresses.GRPC}, client.WithLogger(n.log.Named("kinesis")), client.WithGRPC(grpc.WithTransportCredentials(p.credentials())))
+	c, err := client.Dial(ctx, []string{n.addresses.GRPC}, client.WithLogger(n.log.Named("kinesis")), client.WithGRPC(grpc.WithTransportCredentials(p.credentials())), client.WithDialer(n.dialAPI(p)))
 	if err != nil {
 		return fmt.Errorf("the Kinesis-compatible API reaches no native one at %s: %w", n.addresses.GRPC, err)
 	}
@@ -72,6 +73,17 @@ func (n *Node) serveKinesis(ctx context.Context, p *ports, registry prometheus.R
 		return err
 	})
 	return nil
+}
+
+// dialAPI connects to a node's native API, to this one's where it listens: the address that it is told by may lead here only once the node is ready.
+func (n *Node) dialAPI(p *ports) func(context.Context, string) (net.Conn, error) {
+	here := p.grpc.Addr().String()
+	return func(ctx context.Context, address string) (net.Conn, error) {
+		if address == n.addresses.GRPC {
+			address = here
+		}
+		return (&net.Dialer{}).DialContext(ctx, "tcp", address)
+	}
 }
 
 // sayWhoMay says aloud who may use the API: both nobody and everybody are easily chosen by mistake.

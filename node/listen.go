@@ -71,7 +71,7 @@ func (n *Node) listen() (p *ports, err error) {
 		p.http = tls.NewListener(p.http, p.certificates.Server())
 	}
 	if p.tls.Kinesis && p.kinesis != nil {
-		p.kinesis = kinesis.Secure(p.kinesis, p.certificates.Server())
+		p.kinesis = kinesis.Secure(p.kinesis, p.certificates.Kinesis())
 	}
 	return p, nil
 }

@@ -168,7 +168,7 @@ func (n *Node) run(ctx context.Context, ready func(Info)) (err error) {
 	n.serveAdmin(registry, &opened)
 	n.serveAPI(ports, &opened)
 	if err := n.serveKinesis(ctx, ports, registry, &opened); err != nil {
-		return err
+		return n.reason(ctx, err)
 	}
 	opened.add(func() error { n.stop(nil); return nil })
 	n.log.Info("node is up", "id", n.nodeID, "grpc", n.addresses.GRPC, "raft", n.addresses.Raft, "gossip", n.addresses.Gossip, "http", n.addresses.HTTP)

@@ -29,11 +29,11 @@ func TestTokenBuckets(t *testing.T) {
 		take(0, 0, calls(1), bytes(100))
 	}
 	take(0, time.Millisecond, calls(1), bytes(100))
-	take(199, 0, calls(1)) // some of a token has come
-	take(199, 5*time.Millisecond, calls(1), bytes(0))
+	take(100, 0, calls(1)) // half a token has come
+	take(100, 100*time.Millisecond, calls(1), bytes(0))
 	take(210, 0, calls(0), bytes(5000)) // more than there is, when anything is: it is owed
 	take(210, 4290*time.Millisecond, bytes(1))
-	take(4499, 2*time.Millisecond, bytes(1))
+	take(4499, time.Millisecond, bytes(1))
 	take(4501, 0, bytes(1))
 	if got := b.take(2, []*pb.TokenBucket{bytes(1)}, at(210)); got != 0 {
 		t.Errorf("another shard waits %v", got)

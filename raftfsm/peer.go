@@ -92,10 +92,11 @@ func (p *peer) lane(l lane, stop <-chan struct{}) (*link, error) {
 	}
 }
 
-// awaitLane waits until a lane is open, for as long as patience lasts. Its error is that of the last attempt.
+// awaitLane waits until a lane is open, for as long as patience lasts, or one attempt if that is longer. Its error is that of the last attempt.
 func (p *peer) awaitLane(l lane, patience time.Duration, stop <-chan struct{}) error {
-	over := time.NewTimer(patience)
+	over, again := time.NewTimer(patience), time.NewTimer(patience)
 	defer over.Stop()
+	defer again.Stop()
 	for {
 		p.mu.Lock()
 		back := p.back // taken before the attempt, so that none is missed that works just after it
@@ -104,8 +105,12 @@ func (p *peer) awaitLane(l lane, patience time.Duration, stop <-chan struct{}) e
 		if err == nil || errors.Is(err, errShutdown) {
 			return err
 		}
+		p.mu.Lock()
+		again.Reset(max(time.Until(p.lanes[l].next), backoffMin))
+		p.mu.Unlock()
 		select {
-		case <-back: // heartbeats try all the time, on a lane of their own
+		case <-back: // heartbeats try as well, on a lane of their own
+		case <-again.C: // that one may be open all the time
 		case <-over.C:
 			return err
 		case <-stop:

@@ -66,6 +66,50 @@ func TestSecondFaultAfterAReturn(t *testing.T) {
 	})
 }
 
+// TestHandOverToADeadFollowerEnds: what waits for the follower gives way, or entries would be refused until it is back.
+func TestHandOverToADeadFollowerEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 13, 3, 1)
+		for _, id := range c.ids {
+			c.nodes[id].run(c.members())
+		}
+		l := c.leader(1)
+		victim := c.followerOf(l)
+		victim.kill()
+		proposeMany(t, l.host.Group(1), 0, 1)
+		for range 3 {
+			time.Sleep(5 * time.Second)
+			if err := l.host.Group(1).TransferLeadership(victim.id); err == nil {
+				t.Error("a node that is dead has taken over")
+			}
+		}
+		time.Sleep(5 * time.Second)
+		proposeMany(t, l.host.Group(1), 1, 2)
+		c.close()
+	})
+}
+
+// TestShortAbsence: a connection that cannot be opened once is tried again, also while another to the same node is open.
+func TestShortAbsence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newMemNet()
+		a, b := memTransport(t, n, "a"), memTransport(t, n, "b")
+		defer a.Close()
+		defer b.Close()
+		p, stop := a.peer("b"), make(chan struct{})
+		if _, err := p.lane(laneControl, stop); err != nil {
+			t.Fatal(err)
+		}
+		p.mu.Lock() // as after an attempt that failed
+		p.lanes[laneBulk].err, p.lanes[laneBulk].next = errTimeout, time.Now().Add(backoffMax)
+		p.mu.Unlock()
+		start := time.Now()
+		if err := p.awaitLane(laneBulk, time.Minute, stop); err != nil || time.Since(start) > 2*backoffMax {
+			t.Errorf("error %v after %v", err, time.Since(start))
+		}
+	})
+}
+
 // followerOf returns a running node that does not lead.
 func (c *testCluster) followerOf(l *testNode) *testNode {
 	for _, id := range c.ids {

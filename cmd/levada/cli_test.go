@@ -309,6 +309,39 @@ func TestDevLayout(t *testing.T) {
 	}
 }
 
+// TestDevNodesFromBeforeKinesis: they get an address each for the API that their files do not name, and keep it.
+func TestDevNodesFromBeforeKinesis(t *testing.T) {
+	dir := t.TempDir()
+	nodes := planDevNodes(dir, 2, layoutFrom(configs.DefaultGRPCPort, configs.DefaultKinesisPort, 2))
+	want := []string{nodes[0].config.Kinesis.Listen, nodes[1].config.Kinesis.Listen}
+	for i := range nodes {
+		nodes[i].config.Kinesis = configs.Defaults().Kinesis
+	}
+	if err := writeDevNodes(dir, nodes); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		again, err := existingDevNodes(dir)
+		if err != nil || len(again) != 2 {
+			t.Fatalf("%d nodes, %v", len(again), err)
+		}
+		for i, n := range again {
+			if k := n.config.Kinesis; k.Listen != want[i] || !k.Anonymous {
+				t.Errorf("node %d: %+v", i, k)
+			}
+		}
+	}
+	for i := range nodes {
+		nodes[i].config.Kinesis.Listen = ""
+	}
+	if err := writeDevNodes(dir, nodes); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := existingDevNodes(dir); err != nil || again[0].config.Kinesis.Listen != "" {
+		t.Errorf("nodes that do not serve it: %v, %v", again, err)
+	}
+}
+
 func TestDevState(t *testing.T) {
 	dir := t.TempDir()
 	state := devState{Nodes: []devNodeState{

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"github.com/levada-stream/levada/configs"
@@ -34,7 +35,7 @@ type devNodeState struct {
 	PID  int    `json:"pid"`
 	GRPC string `json:"grpc"`
 	HTTP string `json:"http"`
-	// Kinesis is "" for nodes that were made before there was this API.
+	// Kinesis is "" if the node does not serve that API.
 	Kinesis string `json:"kinesis,omitempty"`
 	Config  string `json:"config"`
 }
@@ -74,18 +75,16 @@ func existingDevNodes(dir string) ([]devNode, error) {
 // giveKinesisPorts gives nodes that were made before there was the Kinesis-compatible API a port for it each: their files do not
 // name one, and they cannot all take the default.
 func giveKinesisPorts(nodes []devNode) error {
-	for i := 1; i < len(nodes); i++ {
-		if nodes[i].config.Kinesis.Listen != nodes[0].config.Kinesis.Listen {
-			continue
-		}
-		for j := range nodes {
-			c := &nodes[j].config
-			c.Kinesis.Listen = net.JoinHostPort("127.0.0.1", strconv.Itoa(configs.DefaultKinesisPort+j*devPortStep))
-			c.Kinesis.Anonymous = true
-		}
-		return writeDevNodes(filepath.Dir(nodes[0].path), nodes)
+	byDefault := configs.Defaults().Kinesis
+	if len(nodes) == 0 || slices.ContainsFunc(nodes, func(n devNode) bool { return n.config.Kinesis != byDefault }) {
+		return nil
 	}
-	return nil
+	for i := range nodes {
+		c := &nodes[i].config
+		c.Kinesis.Listen = net.JoinHostPort("127.0.0.1", strconv.Itoa(configs.DefaultKinesisPort+i*devPortStep))
+		c.Kinesis.Anonymous = true
+	}
+	return writeDevNodes(filepath.Dir(nodes[0].path), nodes)
 }
 
 // planDevNodes makes the configurations of n new nodes. ports holds, per node,

@@ -54,7 +54,7 @@ var rooms = []room{
 		"partition", "raftfsm", "wal",
 	}, nil, "the composition root: the only room that knows all others, but not the commands; the client is there for the front doors"},
 	{"tests/sizing", []string{"api/levada/v1", "client", "meta"}, nothing, "measures the control state by its real code, and processes from outside"},
-	{"tests", []string{"api", "client", "internal/fault", "internal/hashkey", "internal/seqno", "tests/internal", "wal"}, nil, "black box: talks to processes through the client and the contract"},
+	{"tests", []string{"api", "client", "internal/fault", "internal/hashkey", "internal/seqno", "kinesis/codec", "tests/internal", "wal"}, nil, "black box: talks to processes through the client and the contracts"},
 }
 
 // exclusive names libraries that one room alone may import, its tests included.
