@@ -403,7 +403,7 @@ func TestEveryCommandDecodesToItself(t *testing.T) {
 			t.Errorf("%s: error %v\n%s\n%s", typ, err, data, again)
 		}
 	}
-	if got, want := len(exampleCommands()), 20; got != want {
+	if got, want := len(exampleCommands()), 21; got != want {
 		t.Errorf("%d examples, want %d", got, want)
 	}
 }

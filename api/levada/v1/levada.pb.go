@@ -871,6 +871,198 @@ func (x *GetRecordsRequest) GetNoForward() bool {
 	return false
 }
 
+type TakeTokensRequest struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Stream  string                 `protobuf:"bytes,1,opt,name=stream,proto3" json:"stream,omitempty"`
+	Shard   uint32                 `protobuf:"varint,2,opt,name=shard,proto3" json:"shard,omitempty"`
+	Buckets []*TokenBucket         `protobuf:"bytes,3,rep,name=buckets,proto3" json:"buckets,omitempty"` // up to 8
+	// Do not pass the call on to another node.
+	NoForward     bool `protobuf:"varint,4,opt,name=no_forward,json=noForward,proto3" json:"no_forward,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TakeTokensRequest) Reset() {
+	*x = TakeTokensRequest{}
+	mi := &file_levada_v1_levada_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TakeTokensRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TakeTokensRequest) ProtoMessage() {}
+
+func (x *TakeTokensRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_levada_v1_levada_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TakeTokensRequest.ProtoReflect.Descriptor instead.
+func (*TakeTokensRequest) Descriptor() ([]byte, []int) {
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *TakeTokensRequest) GetStream() string {
+	if x != nil {
+		return x.Stream
+	}
+	return ""
+}
+
+func (x *TakeTokensRequest) GetShard() uint32 {
+	if x != nil {
+		return x.Shard
+	}
+	return 0
+}
+
+func (x *TakeTokensRequest) GetBuckets() []*TokenBucket {
+	if x != nil {
+		return x.Buckets
+	}
+	return nil
+}
+
+func (x *TakeTokensRequest) GetNoForward() bool {
+	if x != nil {
+		return x.NoForward
+	}
+	return false
+}
+
+// TokenBucket is one to take from. It holds burst at most and fills by rate a second. What is there when anything is
+// gives leave to take more than that: it is owed, and nothing more is given until it is there again.
+type TokenBucket struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // 1 to 64 bytes
+	Take          float64                `protobuf:"fixed64,2,opt,name=take,proto3" json:"take,omitempty"`
+	Rate          float64                `protobuf:"fixed64,3,opt,name=rate,proto3" json:"rate,omitempty"`
+	Burst         float64                `protobuf:"fixed64,4,opt,name=burst,proto3" json:"burst,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TokenBucket) Reset() {
+	*x = TokenBucket{}
+	mi := &file_levada_v1_levada_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TokenBucket) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TokenBucket) ProtoMessage() {}
+
+func (x *TokenBucket) ProtoReflect() protoreflect.Message {
+	mi := &file_levada_v1_levada_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TokenBucket.ProtoReflect.Descriptor instead.
+func (*TokenBucket) Descriptor() ([]byte, []int) {
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *TokenBucket) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *TokenBucket) GetTake() float64 {
+	if x != nil {
+		return x.Take
+	}
+	return 0
+}
+
+func (x *TokenBucket) GetRate() float64 {
+	if x != nil {
+		return x.Rate
+	}
+	return 0
+}
+
+func (x *TokenBucket) GetBurst() float64 {
+	if x != nil {
+		return x.Burst
+	}
+	return 0
+}
+
+// TakeTokensResponse says whether everything was taken. If not nothing was, and so long after it might be.
+type TakeTokensResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Taken         bool                   `protobuf:"varint,1,opt,name=taken,proto3" json:"taken,omitempty"`
+	RetryAfterMs  uint32                 `protobuf:"varint,2,opt,name=retry_after_ms,json=retryAfterMs,proto3" json:"retry_after_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TakeTokensResponse) Reset() {
+	*x = TakeTokensResponse{}
+	mi := &file_levada_v1_levada_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TakeTokensResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TakeTokensResponse) ProtoMessage() {}
+
+func (x *TakeTokensResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_levada_v1_levada_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TakeTokensResponse.ProtoReflect.Descriptor instead.
+func (*TakeTokensResponse) Descriptor() ([]byte, []int) {
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *TakeTokensResponse) GetTaken() bool {
+	if x != nil {
+		return x.Taken
+	}
+	return false
+}
+
+func (x *TakeTokensResponse) GetRetryAfterMs() uint32 {
+	if x != nil {
+		return x.RetryAfterMs
+	}
+	return 0
+}
+
 // ReadResponse carries whole blocks as stored. With no blocks it is a sign of life.
 type ReadResponse struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
@@ -892,7 +1084,7 @@ type ReadResponse struct {
 
 func (x *ReadResponse) Reset() {
 	*x = ReadResponse{}
-	mi := &file_levada_v1_levada_proto_msgTypes[7]
+	mi := &file_levada_v1_levada_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -904,7 +1096,7 @@ func (x *ReadResponse) String() string {
 func (*ReadResponse) ProtoMessage() {}
 
 func (x *ReadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[7]
+	mi := &file_levada_v1_levada_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -917,7 +1109,7 @@ func (x *ReadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadResponse.ProtoReflect.Descriptor instead.
 func (*ReadResponse) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{7}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ReadResponse) GetBlocks() []*Block {
@@ -984,7 +1176,7 @@ type Block struct {
 
 func (x *Block) Reset() {
 	*x = Block{}
-	mi := &file_levada_v1_levada_proto_msgTypes[8]
+	mi := &file_levada_v1_levada_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -996,7 +1188,7 @@ func (x *Block) String() string {
 func (*Block) ProtoMessage() {}
 
 func (x *Block) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[8]
+	mi := &file_levada_v1_levada_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1009,7 +1201,7 @@ func (x *Block) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Block.ProtoReflect.Descriptor instead.
 func (*Block) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{8}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Block) GetFirstOrdinal() uint64 {
@@ -1061,7 +1253,7 @@ type StreamSettings struct {
 
 func (x *StreamSettings) Reset() {
 	*x = StreamSettings{}
-	mi := &file_levada_v1_levada_proto_msgTypes[9]
+	mi := &file_levada_v1_levada_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1073,7 +1265,7 @@ func (x *StreamSettings) String() string {
 func (*StreamSettings) ProtoMessage() {}
 
 func (x *StreamSettings) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[9]
+	mi := &file_levada_v1_levada_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1086,7 +1278,7 @@ func (x *StreamSettings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamSettings.ProtoReflect.Descriptor instead.
 func (*StreamSettings) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{9}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *StreamSettings) GetShards() uint32 {
@@ -1152,7 +1344,7 @@ type Stream struct {
 
 func (x *Stream) Reset() {
 	*x = Stream{}
-	mi := &file_levada_v1_levada_proto_msgTypes[10]
+	mi := &file_levada_v1_levada_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1164,7 +1356,7 @@ func (x *Stream) String() string {
 func (*Stream) ProtoMessage() {}
 
 func (x *Stream) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[10]
+	mi := &file_levada_v1_levada_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1177,7 +1369,7 @@ func (x *Stream) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Stream.ProtoReflect.Descriptor instead.
 func (*Stream) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{10}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Stream) GetName() string {
@@ -1279,7 +1471,7 @@ type Scaling struct {
 
 func (x *Scaling) Reset() {
 	*x = Scaling{}
-	mi := &file_levada_v1_levada_proto_msgTypes[11]
+	mi := &file_levada_v1_levada_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1291,7 +1483,7 @@ func (x *Scaling) String() string {
 func (*Scaling) ProtoMessage() {}
 
 func (x *Scaling) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[11]
+	mi := &file_levada_v1_levada_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1304,7 +1496,7 @@ func (x *Scaling) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Scaling.ProtoReflect.Descriptor instead.
 func (*Scaling) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{11}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Scaling) GetMode() string {
@@ -1412,7 +1604,7 @@ type SaltedKey struct {
 
 func (x *SaltedKey) Reset() {
 	*x = SaltedKey{}
-	mi := &file_levada_v1_levada_proto_msgTypes[12]
+	mi := &file_levada_v1_levada_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1424,7 +1616,7 @@ func (x *SaltedKey) String() string {
 func (*SaltedKey) ProtoMessage() {}
 
 func (x *SaltedKey) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[12]
+	mi := &file_levada_v1_levada_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1437,7 +1629,7 @@ func (x *SaltedKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaltedKey.ProtoReflect.Descriptor instead.
 func (*SaltedKey) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{12}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *SaltedKey) GetHashKey() string {
@@ -1476,7 +1668,7 @@ type ShardGoal struct {
 
 func (x *ShardGoal) Reset() {
 	*x = ShardGoal{}
-	mi := &file_levada_v1_levada_proto_msgTypes[13]
+	mi := &file_levada_v1_levada_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1488,7 +1680,7 @@ func (x *ShardGoal) String() string {
 func (*ShardGoal) ProtoMessage() {}
 
 func (x *ShardGoal) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[13]
+	mi := &file_levada_v1_levada_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1501,7 +1693,7 @@ func (x *ShardGoal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardGoal.ProtoReflect.Descriptor instead.
 func (*ShardGoal) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{13}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ShardGoal) GetId() string {
@@ -1570,7 +1762,7 @@ type Shard struct {
 
 func (x *Shard) Reset() {
 	*x = Shard{}
-	mi := &file_levada_v1_levada_proto_msgTypes[14]
+	mi := &file_levada_v1_levada_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1582,7 +1774,7 @@ func (x *Shard) String() string {
 func (*Shard) ProtoMessage() {}
 
 func (x *Shard) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[14]
+	mi := &file_levada_v1_levada_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1595,7 +1787,7 @@ func (x *Shard) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Shard.ProtoReflect.Descriptor instead.
 func (*Shard) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{14}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Shard) GetNumber() uint32 {
@@ -1724,7 +1916,7 @@ type Replica struct {
 
 func (x *Replica) Reset() {
 	*x = Replica{}
-	mi := &file_levada_v1_levada_proto_msgTypes[15]
+	mi := &file_levada_v1_levada_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1736,7 +1928,7 @@ func (x *Replica) String() string {
 func (*Replica) ProtoMessage() {}
 
 func (x *Replica) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[15]
+	mi := &file_levada_v1_levada_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1749,7 +1941,7 @@ func (x *Replica) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Replica.ProtoReflect.Descriptor instead.
 func (*Replica) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{15}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Replica) GetNode() string {
@@ -1799,7 +1991,7 @@ type CreateStreamRequest struct {
 
 func (x *CreateStreamRequest) Reset() {
 	*x = CreateStreamRequest{}
-	mi := &file_levada_v1_levada_proto_msgTypes[16]
+	mi := &file_levada_v1_levada_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1811,7 +2003,7 @@ func (x *CreateStreamRequest) String() string {
 func (*CreateStreamRequest) ProtoMessage() {}
 
 func (x *CreateStreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[16]
+	mi := &file_levada_v1_levada_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1824,7 +2016,7 @@ func (x *CreateStreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateStreamRequest.ProtoReflect.Descriptor instead.
 func (*CreateStreamRequest) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{16}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *CreateStreamRequest) GetName() string {
@@ -1858,7 +2050,7 @@ type CreateStreamResponse struct {
 
 func (x *CreateStreamResponse) Reset() {
 	*x = CreateStreamResponse{}
-	mi := &file_levada_v1_levada_proto_msgTypes[17]
+	mi := &file_levada_v1_levada_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1870,7 +2062,7 @@ func (x *CreateStreamResponse) String() string {
 func (*CreateStreamResponse) ProtoMessage() {}
 
 func (x *CreateStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[17]
+	mi := &file_levada_v1_levada_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1883,7 +2075,7 @@ func (x *CreateStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateStreamResponse.ProtoReflect.Descriptor instead.
 func (*CreateStreamResponse) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{17}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *CreateStreamResponse) GetStream() *Stream {
@@ -1912,7 +2104,7 @@ type UpdateStreamRequest struct {
 
 func (x *UpdateStreamRequest) Reset() {
 	*x = UpdateStreamRequest{}
-	mi := &file_levada_v1_levada_proto_msgTypes[18]
+	mi := &file_levada_v1_levada_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1924,7 +2116,7 @@ func (x *UpdateStreamRequest) String() string {
 func (*UpdateStreamRequest) ProtoMessage() {}
 
 func (x *UpdateStreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[18]
+	mi := &file_levada_v1_levada_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1937,7 +2129,7 @@ func (x *UpdateStreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateStreamRequest.ProtoReflect.Descriptor instead.
 func (*UpdateStreamRequest) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{18}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *UpdateStreamRequest) GetName() string {
@@ -1977,7 +2169,7 @@ type UpdateStreamResponse struct {
 
 func (x *UpdateStreamResponse) Reset() {
 	*x = UpdateStreamResponse{}
-	mi := &file_levada_v1_levada_proto_msgTypes[19]
+	mi := &file_levada_v1_levada_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1989,7 +2181,7 @@ func (x *UpdateStreamResponse) String() string {
 func (*UpdateStreamResponse) ProtoMessage() {}
 
 func (x *UpdateStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[19]
+	mi := &file_levada_v1_levada_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2002,7 +2194,7 @@ func (x *UpdateStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateStreamResponse.ProtoReflect.Descriptor instead.
 func (*UpdateStreamResponse) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{19}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *UpdateStreamResponse) GetStream() *Stream {
@@ -2021,7 +2213,7 @@ type DeleteStreamRequest struct {
 
 func (x *DeleteStreamRequest) Reset() {
 	*x = DeleteStreamRequest{}
-	mi := &file_levada_v1_levada_proto_msgTypes[20]
+	mi := &file_levada_v1_levada_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2033,7 +2225,7 @@ func (x *DeleteStreamRequest) String() string {
 func (*DeleteStreamRequest) ProtoMessage() {}
 
 func (x *DeleteStreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[20]
+	mi := &file_levada_v1_levada_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2046,7 +2238,7 @@ func (x *DeleteStreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteStreamRequest.ProtoReflect.Descriptor instead.
 func (*DeleteStreamRequest) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{20}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *DeleteStreamRequest) GetName() string {
@@ -2064,7 +2256,7 @@ type DeleteStreamResponse struct {
 
 func (x *DeleteStreamResponse) Reset() {
 	*x = DeleteStreamResponse{}
-	mi := &file_levada_v1_levada_proto_msgTypes[21]
+	mi := &file_levada_v1_levada_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2076,7 +2268,7 @@ func (x *DeleteStreamResponse) String() string {
 func (*DeleteStreamResponse) ProtoMessage() {}
 
 func (x *DeleteStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[21]
+	mi := &file_levada_v1_levada_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2089,7 +2281,7 @@ func (x *DeleteStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteStreamResponse.ProtoReflect.Descriptor instead.
 func (*DeleteStreamResponse) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{21}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{24}
 }
 
 type DescribeStreamRequest struct {
@@ -2101,7 +2293,7 @@ type DescribeStreamRequest struct {
 
 func (x *DescribeStreamRequest) Reset() {
 	*x = DescribeStreamRequest{}
-	mi := &file_levada_v1_levada_proto_msgTypes[22]
+	mi := &file_levada_v1_levada_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2113,7 +2305,7 @@ func (x *DescribeStreamRequest) String() string {
 func (*DescribeStreamRequest) ProtoMessage() {}
 
 func (x *DescribeStreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[22]
+	mi := &file_levada_v1_levada_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2126,7 +2318,7 @@ func (x *DescribeStreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeStreamRequest.ProtoReflect.Descriptor instead.
 func (*DescribeStreamRequest) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{22}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *DescribeStreamRequest) GetName() string {
@@ -2145,7 +2337,7 @@ type DescribeStreamResponse struct {
 
 func (x *DescribeStreamResponse) Reset() {
 	*x = DescribeStreamResponse{}
-	mi := &file_levada_v1_levada_proto_msgTypes[23]
+	mi := &file_levada_v1_levada_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2157,7 +2349,7 @@ func (x *DescribeStreamResponse) String() string {
 func (*DescribeStreamResponse) ProtoMessage() {}
 
 func (x *DescribeStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[23]
+	mi := &file_levada_v1_levada_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2170,7 +2362,7 @@ func (x *DescribeStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeStreamResponse.ProtoReflect.Descriptor instead.
 func (*DescribeStreamResponse) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{23}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *DescribeStreamResponse) GetStream() *Stream {
@@ -2190,7 +2382,7 @@ type ListStreamsRequest struct {
 
 func (x *ListStreamsRequest) Reset() {
 	*x = ListStreamsRequest{}
-	mi := &file_levada_v1_levada_proto_msgTypes[24]
+	mi := &file_levada_v1_levada_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2202,7 +2394,7 @@ func (x *ListStreamsRequest) String() string {
 func (*ListStreamsRequest) ProtoMessage() {}
 
 func (x *ListStreamsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[24]
+	mi := &file_levada_v1_levada_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2215,7 +2407,7 @@ func (x *ListStreamsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListStreamsRequest.ProtoReflect.Descriptor instead.
 func (*ListStreamsRequest) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{24}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ListStreamsRequest) GetAfter() string {
@@ -2242,7 +2434,7 @@ type ListStreamsResponse struct {
 
 func (x *ListStreamsResponse) Reset() {
 	*x = ListStreamsResponse{}
-	mi := &file_levada_v1_levada_proto_msgTypes[25]
+	mi := &file_levada_v1_levada_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2254,7 +2446,7 @@ func (x *ListStreamsResponse) String() string {
 func (*ListStreamsResponse) ProtoMessage() {}
 
 func (x *ListStreamsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[25]
+	mi := &file_levada_v1_levada_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2267,7 +2459,7 @@ func (x *ListStreamsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListStreamsResponse.ProtoReflect.Descriptor instead.
 func (*ListStreamsResponse) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{25}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ListStreamsResponse) GetStreams() []*Stream {
@@ -2298,7 +2490,7 @@ type ListShardsRequest struct {
 
 func (x *ListShardsRequest) Reset() {
 	*x = ListShardsRequest{}
-	mi := &file_levada_v1_levada_proto_msgTypes[26]
+	mi := &file_levada_v1_levada_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2310,7 +2502,7 @@ func (x *ListShardsRequest) String() string {
 func (*ListShardsRequest) ProtoMessage() {}
 
 func (x *ListShardsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[26]
+	mi := &file_levada_v1_levada_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2323,7 +2515,7 @@ func (x *ListShardsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListShardsRequest.ProtoReflect.Descriptor instead.
 func (*ListShardsRequest) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{26}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ListShardsRequest) GetStream() string {
@@ -2379,7 +2571,7 @@ type ListShardsResponse struct {
 
 func (x *ListShardsResponse) Reset() {
 	*x = ListShardsResponse{}
-	mi := &file_levada_v1_levada_proto_msgTypes[27]
+	mi := &file_levada_v1_levada_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2391,7 +2583,7 @@ func (x *ListShardsResponse) String() string {
 func (*ListShardsResponse) ProtoMessage() {}
 
 func (x *ListShardsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[27]
+	mi := &file_levada_v1_levada_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2404,7 +2596,7 @@ func (x *ListShardsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListShardsResponse.ProtoReflect.Descriptor instead.
 func (*ListShardsResponse) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{27}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListShardsResponse) GetShards() []*Shard {
@@ -2446,7 +2638,7 @@ type SplitShardRequest struct {
 
 func (x *SplitShardRequest) Reset() {
 	*x = SplitShardRequest{}
-	mi := &file_levada_v1_levada_proto_msgTypes[28]
+	mi := &file_levada_v1_levada_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2458,7 +2650,7 @@ func (x *SplitShardRequest) String() string {
 func (*SplitShardRequest) ProtoMessage() {}
 
 func (x *SplitShardRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[28]
+	mi := &file_levada_v1_levada_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2471,7 +2663,7 @@ func (x *SplitShardRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SplitShardRequest.ProtoReflect.Descriptor instead.
 func (*SplitShardRequest) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{28}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *SplitShardRequest) GetId() string {
@@ -2545,7 +2737,7 @@ type MergeShardsRequest struct {
 
 func (x *MergeShardsRequest) Reset() {
 	*x = MergeShardsRequest{}
-	mi := &file_levada_v1_levada_proto_msgTypes[29]
+	mi := &file_levada_v1_levada_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2557,7 +2749,7 @@ func (x *MergeShardsRequest) String() string {
 func (*MergeShardsRequest) ProtoMessage() {}
 
 func (x *MergeShardsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[29]
+	mi := &file_levada_v1_levada_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2570,7 +2762,7 @@ func (x *MergeShardsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MergeShardsRequest.ProtoReflect.Descriptor instead.
 func (*MergeShardsRequest) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{29}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *MergeShardsRequest) GetId() string {
@@ -2625,7 +2817,7 @@ type AbortReshardRequest struct {
 
 func (x *AbortReshardRequest) Reset() {
 	*x = AbortReshardRequest{}
-	mi := &file_levada_v1_levada_proto_msgTypes[30]
+	mi := &file_levada_v1_levada_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2637,7 +2829,7 @@ func (x *AbortReshardRequest) String() string {
 func (*AbortReshardRequest) ProtoMessage() {}
 
 func (x *AbortReshardRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[30]
+	mi := &file_levada_v1_levada_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2650,7 +2842,7 @@ func (x *AbortReshardRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AbortReshardRequest.ProtoReflect.Descriptor instead.
 func (*AbortReshardRequest) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{30}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *AbortReshardRequest) GetId() string {
@@ -2678,7 +2870,7 @@ type ReshardResponse struct {
 
 func (x *ReshardResponse) Reset() {
 	*x = ReshardResponse{}
-	mi := &file_levada_v1_levada_proto_msgTypes[31]
+	mi := &file_levada_v1_levada_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2690,7 +2882,7 @@ func (x *ReshardResponse) String() string {
 func (*ReshardResponse) ProtoMessage() {}
 
 func (x *ReshardResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[31]
+	mi := &file_levada_v1_levada_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2703,7 +2895,7 @@ func (x *ReshardResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReshardResponse.ProtoReflect.Descriptor instead.
 func (*ReshardResponse) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{31}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ReshardResponse) GetReshard() *Reshard {
@@ -2741,7 +2933,7 @@ type Reshard struct {
 
 func (x *Reshard) Reset() {
 	*x = Reshard{}
-	mi := &file_levada_v1_levada_proto_msgTypes[32]
+	mi := &file_levada_v1_levada_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2753,7 +2945,7 @@ func (x *Reshard) String() string {
 func (*Reshard) ProtoMessage() {}
 
 func (x *Reshard) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[32]
+	mi := &file_levada_v1_levada_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2766,7 +2958,7 @@ func (x *Reshard) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reshard.ProtoReflect.Descriptor instead.
 func (*Reshard) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{32}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Reshard) GetId() string {
@@ -2859,7 +3051,7 @@ type SetShardCountRequest struct {
 
 func (x *SetShardCountRequest) Reset() {
 	*x = SetShardCountRequest{}
-	mi := &file_levada_v1_levada_proto_msgTypes[33]
+	mi := &file_levada_v1_levada_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2871,7 +3063,7 @@ func (x *SetShardCountRequest) String() string {
 func (*SetShardCountRequest) ProtoMessage() {}
 
 func (x *SetShardCountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[33]
+	mi := &file_levada_v1_levada_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2884,7 +3076,7 @@ func (x *SetShardCountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetShardCountRequest.ProtoReflect.Descriptor instead.
 func (*SetShardCountRequest) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{33}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *SetShardCountRequest) GetId() string {
@@ -2932,7 +3124,7 @@ type CancelShardCountRequest struct {
 
 func (x *CancelShardCountRequest) Reset() {
 	*x = CancelShardCountRequest{}
-	mi := &file_levada_v1_levada_proto_msgTypes[34]
+	mi := &file_levada_v1_levada_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2944,7 +3136,7 @@ func (x *CancelShardCountRequest) String() string {
 func (*CancelShardCountRequest) ProtoMessage() {}
 
 func (x *CancelShardCountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[34]
+	mi := &file_levada_v1_levada_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2957,7 +3149,7 @@ func (x *CancelShardCountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelShardCountRequest.ProtoReflect.Descriptor instead.
 func (*CancelShardCountRequest) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{34}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *CancelShardCountRequest) GetStream() string {
@@ -2983,7 +3175,7 @@ type SetShardCountResponse struct {
 
 func (x *SetShardCountResponse) Reset() {
 	*x = SetShardCountResponse{}
-	mi := &file_levada_v1_levada_proto_msgTypes[35]
+	mi := &file_levada_v1_levada_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2995,7 +3187,7 @@ func (x *SetShardCountResponse) String() string {
 func (*SetShardCountResponse) ProtoMessage() {}
 
 func (x *SetShardCountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[35]
+	mi := &file_levada_v1_levada_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3008,7 +3200,7 @@ func (x *SetShardCountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetShardCountResponse.ProtoReflect.Descriptor instead.
 func (*SetShardCountResponse) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{35}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *SetShardCountResponse) GetStream() *Stream {
@@ -3030,7 +3222,7 @@ type ListReshardsRequest struct {
 
 func (x *ListReshardsRequest) Reset() {
 	*x = ListReshardsRequest{}
-	mi := &file_levada_v1_levada_proto_msgTypes[36]
+	mi := &file_levada_v1_levada_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3042,7 +3234,7 @@ func (x *ListReshardsRequest) String() string {
 func (*ListReshardsRequest) ProtoMessage() {}
 
 func (x *ListReshardsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[36]
+	mi := &file_levada_v1_levada_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3055,7 +3247,7 @@ func (x *ListReshardsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListReshardsRequest.ProtoReflect.Descriptor instead.
 func (*ListReshardsRequest) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{36}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ListReshardsRequest) GetStream() string {
@@ -3096,7 +3288,7 @@ type ListReshardsResponse struct {
 
 func (x *ListReshardsResponse) Reset() {
 	*x = ListReshardsResponse{}
-	mi := &file_levada_v1_levada_proto_msgTypes[37]
+	mi := &file_levada_v1_levada_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3108,7 +3300,7 @@ func (x *ListReshardsResponse) String() string {
 func (*ListReshardsResponse) ProtoMessage() {}
 
 func (x *ListReshardsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[37]
+	mi := &file_levada_v1_levada_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3121,7 +3313,7 @@ func (x *ListReshardsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListReshardsResponse.ProtoReflect.Descriptor instead.
 func (*ListReshardsResponse) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{37}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ListReshardsResponse) GetReshards() []*Reshard {
@@ -3149,7 +3341,7 @@ type SetScalingRequest struct {
 
 func (x *SetScalingRequest) Reset() {
 	*x = SetScalingRequest{}
-	mi := &file_levada_v1_levada_proto_msgTypes[38]
+	mi := &file_levada_v1_levada_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3161,7 +3353,7 @@ func (x *SetScalingRequest) String() string {
 func (*SetScalingRequest) ProtoMessage() {}
 
 func (x *SetScalingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[38]
+	mi := &file_levada_v1_levada_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3174,7 +3366,7 @@ func (x *SetScalingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetScalingRequest.ProtoReflect.Descriptor instead.
 func (*SetScalingRequest) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{38}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *SetScalingRequest) GetStream() string {
@@ -3207,7 +3399,7 @@ type SetScalingResponse struct {
 
 func (x *SetScalingResponse) Reset() {
 	*x = SetScalingResponse{}
-	mi := &file_levada_v1_levada_proto_msgTypes[39]
+	mi := &file_levada_v1_levada_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3219,7 +3411,7 @@ func (x *SetScalingResponse) String() string {
 func (*SetScalingResponse) ProtoMessage() {}
 
 func (x *SetScalingResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[39]
+	mi := &file_levada_v1_levada_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3232,7 +3424,7 @@ func (x *SetScalingResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetScalingResponse.ProtoReflect.Descriptor instead.
 func (*SetScalingResponse) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{39}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *SetScalingResponse) GetStream() *Stream {
@@ -3253,7 +3445,7 @@ type ListScalingEventsRequest struct {
 
 func (x *ListScalingEventsRequest) Reset() {
 	*x = ListScalingEventsRequest{}
-	mi := &file_levada_v1_levada_proto_msgTypes[40]
+	mi := &file_levada_v1_levada_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3265,7 +3457,7 @@ func (x *ListScalingEventsRequest) String() string {
 func (*ListScalingEventsRequest) ProtoMessage() {}
 
 func (x *ListScalingEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[40]
+	mi := &file_levada_v1_levada_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3278,7 +3470,7 @@ func (x *ListScalingEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListScalingEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListScalingEventsRequest) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{40}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ListScalingEventsRequest) GetStream() string {
@@ -3312,7 +3504,7 @@ type ListScalingEventsResponse struct {
 
 func (x *ListScalingEventsResponse) Reset() {
 	*x = ListScalingEventsResponse{}
-	mi := &file_levada_v1_levada_proto_msgTypes[41]
+	mi := &file_levada_v1_levada_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3324,7 +3516,7 @@ func (x *ListScalingEventsResponse) String() string {
 func (*ListScalingEventsResponse) ProtoMessage() {}
 
 func (x *ListScalingEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[41]
+	mi := &file_levada_v1_levada_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3337,7 +3529,7 @@ func (x *ListScalingEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListScalingEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListScalingEventsResponse) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{41}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ListScalingEventsResponse) GetEvents() []*ScalingEvent {
@@ -3373,7 +3565,7 @@ type ScalingEvent struct {
 
 func (x *ScalingEvent) Reset() {
 	*x = ScalingEvent{}
-	mi := &file_levada_v1_levada_proto_msgTypes[42]
+	mi := &file_levada_v1_levada_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3385,7 +3577,7 @@ func (x *ScalingEvent) String() string {
 func (*ScalingEvent) ProtoMessage() {}
 
 func (x *ScalingEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[42]
+	mi := &file_levada_v1_levada_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3398,7 +3590,7 @@ func (x *ScalingEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScalingEvent.ProtoReflect.Descriptor instead.
 func (*ScalingEvent) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{42}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ScalingEvent) GetNumber() uint64 {
@@ -3468,7 +3660,7 @@ type ListLoadsRequest struct {
 
 func (x *ListLoadsRequest) Reset() {
 	*x = ListLoadsRequest{}
-	mi := &file_levada_v1_levada_proto_msgTypes[43]
+	mi := &file_levada_v1_levada_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3480,7 +3672,7 @@ func (x *ListLoadsRequest) String() string {
 func (*ListLoadsRequest) ProtoMessage() {}
 
 func (x *ListLoadsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[43]
+	mi := &file_levada_v1_levada_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3493,7 +3685,7 @@ func (x *ListLoadsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLoadsRequest.ProtoReflect.Descriptor instead.
 func (*ListLoadsRequest) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{43}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ListLoadsRequest) GetStream() string {
@@ -3526,7 +3718,7 @@ type ListLoadsResponse struct {
 
 func (x *ListLoadsResponse) Reset() {
 	*x = ListLoadsResponse{}
-	mi := &file_levada_v1_levada_proto_msgTypes[44]
+	mi := &file_levada_v1_levada_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3538,7 +3730,7 @@ func (x *ListLoadsResponse) String() string {
 func (*ListLoadsResponse) ProtoMessage() {}
 
 func (x *ListLoadsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[44]
+	mi := &file_levada_v1_levada_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3551,7 +3743,7 @@ func (x *ListLoadsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLoadsResponse.ProtoReflect.Descriptor instead.
 func (*ListLoadsResponse) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{44}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ListLoadsResponse) GetLoads() []*ShardLoad {
@@ -3578,7 +3770,7 @@ type ShardLoad struct {
 
 func (x *ShardLoad) Reset() {
 	*x = ShardLoad{}
-	mi := &file_levada_v1_levada_proto_msgTypes[45]
+	mi := &file_levada_v1_levada_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3590,7 +3782,7 @@ func (x *ShardLoad) String() string {
 func (*ShardLoad) ProtoMessage() {}
 
 func (x *ShardLoad) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[45]
+	mi := &file_levada_v1_levada_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3603,7 +3795,7 @@ func (x *ShardLoad) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardLoad.ProtoReflect.Descriptor instead.
 func (*ShardLoad) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{45}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ShardLoad) GetShard() uint32 {
@@ -3672,7 +3864,7 @@ type KeyLoad struct {
 
 func (x *KeyLoad) Reset() {
 	*x = KeyLoad{}
-	mi := &file_levada_v1_levada_proto_msgTypes[46]
+	mi := &file_levada_v1_levada_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3684,7 +3876,7 @@ func (x *KeyLoad) String() string {
 func (*KeyLoad) ProtoMessage() {}
 
 func (x *KeyLoad) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[46]
+	mi := &file_levada_v1_levada_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3697,7 +3889,7 @@ func (x *KeyLoad) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyLoad.ProtoReflect.Descriptor instead.
 func (*KeyLoad) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{46}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *KeyLoad) GetHashKey() string {
@@ -3727,7 +3919,7 @@ type ReportProblemRequest struct {
 
 func (x *ReportProblemRequest) Reset() {
 	*x = ReportProblemRequest{}
-	mi := &file_levada_v1_levada_proto_msgTypes[47]
+	mi := &file_levada_v1_levada_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3739,7 +3931,7 @@ func (x *ReportProblemRequest) String() string {
 func (*ReportProblemRequest) ProtoMessage() {}
 
 func (x *ReportProblemRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[47]
+	mi := &file_levada_v1_levada_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3752,7 +3944,7 @@ func (x *ReportProblemRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportProblemRequest.ProtoReflect.Descriptor instead.
 func (*ReportProblemRequest) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{47}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ReportProblemRequest) GetId() string {
@@ -3800,7 +3992,7 @@ type ReportProblemResponse struct {
 
 func (x *ReportProblemResponse) Reset() {
 	*x = ReportProblemResponse{}
-	mi := &file_levada_v1_levada_proto_msgTypes[48]
+	mi := &file_levada_v1_levada_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3812,7 +4004,7 @@ func (x *ReportProblemResponse) String() string {
 func (*ReportProblemResponse) ProtoMessage() {}
 
 func (x *ReportProblemResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[48]
+	mi := &file_levada_v1_levada_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3825,7 +4017,7 @@ func (x *ReportProblemResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportProblemResponse.ProtoReflect.Descriptor instead.
 func (*ReportProblemResponse) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{48}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ReportProblemResponse) GetReshards() []*Reshard {
@@ -3854,7 +4046,7 @@ type SaltKeyRequest struct {
 
 func (x *SaltKeyRequest) Reset() {
 	*x = SaltKeyRequest{}
-	mi := &file_levada_v1_levada_proto_msgTypes[49]
+	mi := &file_levada_v1_levada_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3866,7 +4058,7 @@ func (x *SaltKeyRequest) String() string {
 func (*SaltKeyRequest) ProtoMessage() {}
 
 func (x *SaltKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[49]
+	mi := &file_levada_v1_levada_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3879,7 +4071,7 @@ func (x *SaltKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaltKeyRequest.ProtoReflect.Descriptor instead.
 func (*SaltKeyRequest) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{49}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *SaltKeyRequest) GetStream() string {
@@ -3919,7 +4111,7 @@ type SaltKeyResponse struct {
 
 func (x *SaltKeyResponse) Reset() {
 	*x = SaltKeyResponse{}
-	mi := &file_levada_v1_levada_proto_msgTypes[50]
+	mi := &file_levada_v1_levada_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3931,7 +4123,7 @@ func (x *SaltKeyResponse) String() string {
 func (*SaltKeyResponse) ProtoMessage() {}
 
 func (x *SaltKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[50]
+	mi := &file_levada_v1_levada_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3944,7 +4136,7 @@ func (x *SaltKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaltKeyResponse.ProtoReflect.Descriptor instead.
 func (*SaltKeyResponse) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{50}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *SaltKeyResponse) GetStream() *Stream {
@@ -3952,6 +4144,315 @@ func (x *SaltKeyResponse) GetStream() *Stream {
 		return x.Stream
 	}
 	return nil
+}
+
+// Document is a small value kept with a stream, or with the cluster, for programs that stand before it. A stream's go with it.
+type Document struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`        // up to 256 bytes
+	Value         []byte                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`      // up to 64 KiB
+	Version       uint64                 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"` // another after each change, and never the same again
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Document) Reset() {
+	*x = Document{}
+	mi := &file_levada_v1_levada_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Document) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Document) ProtoMessage() {}
+
+func (x *Document) ProtoReflect() protoreflect.Message {
+	mi := &file_levada_v1_levada_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Document.ProtoReflect.Descriptor instead.
+func (*Document) Descriptor() ([]byte, []int) {
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *Document) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Document) GetValue() []byte {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+func (x *Document) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+type PutDocumentRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`         // required: choose a new one for each change that is wanted
+	Stream        string                 `protobuf:"bytes,2,opt,name=stream,proto3" json:"stream,omitempty"` // empty: of the cluster itself
+	Name          string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	Value         []byte                 `protobuf:"bytes,4,opt,name=value,proto3" json:"value,omitempty"`
+	Remove        bool                   `protobuf:"varint,5,opt,name=remove,proto3" json:"remove,omitempty"` // one that does not exist is no error
+	Expect        uint64                 `protobuf:"varint,6,opt,name=expect,proto3" json:"expect,omitempty"` // version that it must have, 0 if there must be none
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutDocumentRequest) Reset() {
+	*x = PutDocumentRequest{}
+	mi := &file_levada_v1_levada_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutDocumentRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutDocumentRequest) ProtoMessage() {}
+
+func (x *PutDocumentRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_levada_v1_levada_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutDocumentRequest.ProtoReflect.Descriptor instead.
+func (*PutDocumentRequest) Descriptor() ([]byte, []int) {
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *PutDocumentRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *PutDocumentRequest) GetStream() string {
+	if x != nil {
+		return x.Stream
+	}
+	return ""
+}
+
+func (x *PutDocumentRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PutDocumentRequest) GetValue() []byte {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+func (x *PutDocumentRequest) GetRemove() bool {
+	if x != nil {
+		return x.Remove
+	}
+	return false
+}
+
+func (x *PutDocumentRequest) GetExpect() uint64 {
+	if x != nil {
+		return x.Expect
+	}
+	return 0
+}
+
+type PutDocumentResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Version       uint64                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutDocumentResponse) Reset() {
+	*x = PutDocumentResponse{}
+	mi := &file_levada_v1_levada_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutDocumentResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutDocumentResponse) ProtoMessage() {}
+
+func (x *PutDocumentResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_levada_v1_levada_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutDocumentResponse.ProtoReflect.Descriptor instead.
+func (*PutDocumentResponse) Descriptor() ([]byte, []int) {
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *PutDocumentResponse) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+type ListDocumentsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Stream        string                 `protobuf:"bytes,1,opt,name=stream,proto3" json:"stream,omitempty"` // empty: of the cluster itself
+	Prefix        string                 `protobuf:"bytes,2,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	After         string                 `protobuf:"bytes,3,opt,name=after,proto3" json:"after,omitempty"`
+	Limit         uint32                 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDocumentsRequest) Reset() {
+	*x = ListDocumentsRequest{}
+	mi := &file_levada_v1_levada_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDocumentsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDocumentsRequest) ProtoMessage() {}
+
+func (x *ListDocumentsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_levada_v1_levada_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDocumentsRequest.ProtoReflect.Descriptor instead.
+func (*ListDocumentsRequest) Descriptor() ([]byte, []int) {
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{57}
+}
+
+func (x *ListDocumentsRequest) GetStream() string {
+	if x != nil {
+		return x.Stream
+	}
+	return ""
+}
+
+func (x *ListDocumentsRequest) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+func (x *ListDocumentsRequest) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
+func (x *ListDocumentsRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+type ListDocumentsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Documents     []*Document            `protobuf:"bytes,1,rep,name=documents,proto3" json:"documents,omitempty"`
+	More          bool                   `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDocumentsResponse) Reset() {
+	*x = ListDocumentsResponse{}
+	mi := &file_levada_v1_levada_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDocumentsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDocumentsResponse) ProtoMessage() {}
+
+func (x *ListDocumentsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_levada_v1_levada_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDocumentsResponse.ProtoReflect.Descriptor instead.
+func (*ListDocumentsResponse) Descriptor() ([]byte, []int) {
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{58}
+}
+
+func (x *ListDocumentsResponse) GetDocuments() []*Document {
+	if x != nil {
+		return x.Documents
+	}
+	return nil
+}
+
+func (x *ListDocumentsResponse) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
 }
 
 type GetClusterRequest struct {
@@ -3963,7 +4464,7 @@ type GetClusterRequest struct {
 
 func (x *GetClusterRequest) Reset() {
 	*x = GetClusterRequest{}
-	mi := &file_levada_v1_levada_proto_msgTypes[51]
+	mi := &file_levada_v1_levada_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3975,7 +4476,7 @@ func (x *GetClusterRequest) String() string {
 func (*GetClusterRequest) ProtoMessage() {}
 
 func (x *GetClusterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[51]
+	mi := &file_levada_v1_levada_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3988,7 +4489,7 @@ func (x *GetClusterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetClusterRequest.ProtoReflect.Descriptor instead.
 func (*GetClusterRequest) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{51}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *GetClusterRequest) GetFailoverLimit() uint32 {
@@ -4017,7 +4518,7 @@ type GetClusterResponse struct {
 
 func (x *GetClusterResponse) Reset() {
 	*x = GetClusterResponse{}
-	mi := &file_levada_v1_levada_proto_msgTypes[52]
+	mi := &file_levada_v1_levada_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4029,7 +4530,7 @@ func (x *GetClusterResponse) String() string {
 func (*GetClusterResponse) ProtoMessage() {}
 
 func (x *GetClusterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[52]
+	mi := &file_levada_v1_levada_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4042,7 +4543,7 @@ func (x *GetClusterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetClusterResponse.ProtoReflect.Descriptor instead.
 func (*GetClusterResponse) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{52}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *GetClusterResponse) GetClusterId() string {
@@ -4143,7 +4644,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_levada_v1_levada_proto_msgTypes[53]
+	mi := &file_levada_v1_levada_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4155,7 +4656,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[53]
+	mi := &file_levada_v1_levada_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4168,7 +4669,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{53}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *Node) GetId() string {
@@ -4272,7 +4773,7 @@ type RemoveNodeRequest struct {
 
 func (x *RemoveNodeRequest) Reset() {
 	*x = RemoveNodeRequest{}
-	mi := &file_levada_v1_levada_proto_msgTypes[54]
+	mi := &file_levada_v1_levada_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4284,7 +4785,7 @@ func (x *RemoveNodeRequest) String() string {
 func (*RemoveNodeRequest) ProtoMessage() {}
 
 func (x *RemoveNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[54]
+	mi := &file_levada_v1_levada_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4297,7 +4798,7 @@ func (x *RemoveNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveNodeRequest.ProtoReflect.Descriptor instead.
 func (*RemoveNodeRequest) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{54}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *RemoveNodeRequest) GetNode() string {
@@ -4316,7 +4817,7 @@ type RemoveNodeResponse struct {
 
 func (x *RemoveNodeResponse) Reset() {
 	*x = RemoveNodeResponse{}
-	mi := &file_levada_v1_levada_proto_msgTypes[55]
+	mi := &file_levada_v1_levada_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4328,7 +4829,7 @@ func (x *RemoveNodeResponse) String() string {
 func (*RemoveNodeResponse) ProtoMessage() {}
 
 func (x *RemoveNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[55]
+	mi := &file_levada_v1_levada_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4341,7 +4842,7 @@ func (x *RemoveNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveNodeResponse.ProtoReflect.Descriptor instead.
 func (*RemoveNodeResponse) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{55}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *RemoveNodeResponse) GetId() string {
@@ -4367,7 +4868,7 @@ type Failover struct {
 
 func (x *Failover) Reset() {
 	*x = Failover{}
-	mi := &file_levada_v1_levada_proto_msgTypes[56]
+	mi := &file_levada_v1_levada_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4379,7 +4880,7 @@ func (x *Failover) String() string {
 func (*Failover) ProtoMessage() {}
 
 func (x *Failover) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[56]
+	mi := &file_levada_v1_levada_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4392,7 +4893,7 @@ func (x *Failover) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failover.ProtoReflect.Descriptor instead.
 func (*Failover) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{56}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *Failover) GetStream() string {
@@ -4516,7 +5017,21 @@ const file_levada_v1_levada_proto_rawDesc = "" +
 	"\n" +
 	"local_only\x18\x06 \x01(\bR\tlocalOnly\x12\x1d\n" +
 	"\n" +
-	"no_forward\x18\a \x01(\bR\tnoForward\"\x86\x02\n" +
+	"no_forward\x18\a \x01(\bR\tnoForward\"\x92\x01\n" +
+	"\x11TakeTokensRequest\x12\x16\n" +
+	"\x06stream\x18\x01 \x01(\tR\x06stream\x12\x14\n" +
+	"\x05shard\x18\x02 \x01(\rR\x05shard\x120\n" +
+	"\abuckets\x18\x03 \x03(\v2\x16.levada.v1.TokenBucketR\abuckets\x12\x1d\n" +
+	"\n" +
+	"no_forward\x18\x04 \x01(\bR\tnoForward\"_\n" +
+	"\vTokenBucket\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04take\x18\x02 \x01(\x01R\x04take\x12\x12\n" +
+	"\x04rate\x18\x03 \x01(\x01R\x04rate\x12\x14\n" +
+	"\x05burst\x18\x04 \x01(\x01R\x05burst\"P\n" +
+	"\x12TakeTokensResponse\x12\x14\n" +
+	"\x05taken\x18\x01 \x01(\bR\x05taken\x12$\n" +
+	"\x0eretry_after_ms\x18\x02 \x01(\rR\fretryAfterMs\"\x86\x02\n" +
 	"\fReadResponse\x12(\n" +
 	"\x06blocks\x18\x01 \x03(\v2\x10.levada.v1.BlockR\x06blocks\x12!\n" +
 	"\fnext_ordinal\x18\x02 \x01(\x04R\vnextOrdinal\x12!\n" +
@@ -4768,7 +5283,28 @@ const file_levada_v1_levada_proto_rawDesc = "" +
 	"\x05parts\x18\x03 \x01(\rR\x05parts\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\"<\n" +
 	"\x0fSaltKeyResponse\x12)\n" +
-	"\x06stream\x18\x01 \x01(\v2\x11.levada.v1.StreamR\x06stream\":\n" +
+	"\x06stream\x18\x01 \x01(\v2\x11.levada.v1.StreamR\x06stream\"N\n" +
+	"\bDocument\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\x04R\aversion\"\x96\x01\n" +
+	"\x12PutDocumentRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06stream\x18\x02 \x01(\tR\x06stream\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x14\n" +
+	"\x05value\x18\x04 \x01(\fR\x05value\x12\x16\n" +
+	"\x06remove\x18\x05 \x01(\bR\x06remove\x12\x16\n" +
+	"\x06expect\x18\x06 \x01(\x04R\x06expect\"/\n" +
+	"\x13PutDocumentResponse\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\x04R\aversion\"r\n" +
+	"\x14ListDocumentsRequest\x12\x16\n" +
+	"\x06stream\x18\x01 \x01(\tR\x06stream\x12\x16\n" +
+	"\x06prefix\x18\x02 \x01(\tR\x06prefix\x12\x14\n" +
+	"\x05after\x18\x03 \x01(\tR\x05after\x12\x14\n" +
+	"\x05limit\x18\x04 \x01(\rR\x05limit\"^\n" +
+	"\x15ListDocumentsResponse\x121\n" +
+	"\tdocuments\x18\x01 \x03(\v2\x13.levada.v1.DocumentR\tdocuments\x12\x12\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\":\n" +
 	"\x11GetClusterRequest\x12%\n" +
 	"\x0efailover_limit\x18\x01 \x01(\rR\rfailoverLimit\"\x87\x03\n" +
 	"\x12GetClusterResponse\x12\x1d\n" +
@@ -4840,12 +5376,14 @@ const file_levada_v1_levada_proto_rawDesc = "" +
 	"\aProblem\x12\x17\n" +
 	"\x13PROBLEM_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11PROBLEM_HOT_SHARD\x10\x01\x12\x18\n" +
-	"\x14PROBLEM_CONSUMER_LAG\x10\x022\xcc\x01\n" +
+	"\x14PROBLEM_CONSUMER_LAG\x10\x022\x97\x02\n" +
 	"\aStreams\x12A\n" +
 	"\x06Append\x12\x18.levada.v1.AppendRequest\x1a\x19.levada.v1.AppendResponse(\x010\x01\x129\n" +
 	"\x04Read\x12\x16.levada.v1.ReadRequest\x1a\x17.levada.v1.ReadResponse0\x01\x12C\n" +
 	"\n" +
-	"GetRecords\x12\x1c.levada.v1.GetRecordsRequest\x1a\x17.levada.v1.ReadResponse2\xe6\v\n" +
+	"GetRecords\x12\x1c.levada.v1.GetRecordsRequest\x1a\x17.levada.v1.ReadResponse\x12I\n" +
+	"\n" +
+	"TakeTokens\x12\x1c.levada.v1.TakeTokensRequest\x1a\x1d.levada.v1.TakeTokensResponse2\x88\r\n" +
 	"\x05Admin\x12O\n" +
 	"\fCreateStream\x12\x1e.levada.v1.CreateStreamRequest\x1a\x1f.levada.v1.CreateStreamResponse\x12O\n" +
 	"\fUpdateStream\x12\x1e.levada.v1.UpdateStreamRequest\x1a\x1f.levada.v1.UpdateStreamResponse\x12O\n" +
@@ -4867,7 +5405,9 @@ const file_levada_v1_levada_proto_rawDesc = "" +
 	"\fListReshards\x12\x1e.levada.v1.ListReshardsRequest\x1a\x1f.levada.v1.ListReshardsResponse\x12I\n" +
 	"\n" +
 	"SetScaling\x12\x1c.levada.v1.SetScalingRequest\x1a\x1d.levada.v1.SetScalingResponse\x12^\n" +
-	"\x11ListScalingEvents\x12#.levada.v1.ListScalingEventsRequest\x1a$.levada.v1.ListScalingEventsResponse\x12F\n" +
+	"\x11ListScalingEvents\x12#.levada.v1.ListScalingEventsRequest\x1a$.levada.v1.ListScalingEventsResponse\x12L\n" +
+	"\vPutDocument\x12\x1d.levada.v1.PutDocumentRequest\x1a\x1e.levada.v1.PutDocumentResponse\x12R\n" +
+	"\rListDocuments\x12\x1f.levada.v1.ListDocumentsRequest\x1a .levada.v1.ListDocumentsResponse\x12F\n" +
 	"\tListLoads\x12\x1b.levada.v1.ListLoadsRequest\x1a\x1c.levada.v1.ListLoadsResponse\x12R\n" +
 	"\rReportProblem\x12\x1f.levada.v1.ReportProblemRequest\x1a .levada.v1.ReportProblemResponse\x12@\n" +
 	"\aSaltKey\x12\x19.levada.v1.SaltKeyRequest\x1a\x1a.levada.v1.SaltKeyResponseB8Z6github.com/levada-stream/levada/api/levada/v1;levadav1b\x06proto3"
@@ -4885,7 +5425,7 @@ func file_levada_v1_levada_proto_rawDescGZIP() []byte {
 }
 
 var file_levada_v1_levada_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_levada_v1_levada_proto_msgTypes = make([]protoimpl.MessageInfo, 57)
+var file_levada_v1_levada_proto_msgTypes = make([]protoimpl.MessageInfo, 65)
 var file_levada_v1_levada_proto_goTypes = []any{
 	(Kind)(0),                         // 0: levada.v1.Kind
 	(ShardFilter)(0),                  // 1: levada.v1.ShardFilter
@@ -4897,56 +5437,64 @@ var file_levada_v1_levada_proto_goTypes = []any{
 	(*Position)(nil),                  // 7: levada.v1.Position
 	(*ReadRequest)(nil),               // 8: levada.v1.ReadRequest
 	(*GetRecordsRequest)(nil),         // 9: levada.v1.GetRecordsRequest
-	(*ReadResponse)(nil),              // 10: levada.v1.ReadResponse
-	(*Block)(nil),                     // 11: levada.v1.Block
-	(*StreamSettings)(nil),            // 12: levada.v1.StreamSettings
-	(*Stream)(nil),                    // 13: levada.v1.Stream
-	(*Scaling)(nil),                   // 14: levada.v1.Scaling
-	(*SaltedKey)(nil),                 // 15: levada.v1.SaltedKey
-	(*ShardGoal)(nil),                 // 16: levada.v1.ShardGoal
-	(*Shard)(nil),                     // 17: levada.v1.Shard
-	(*Replica)(nil),                   // 18: levada.v1.Replica
-	(*CreateStreamRequest)(nil),       // 19: levada.v1.CreateStreamRequest
-	(*CreateStreamResponse)(nil),      // 20: levada.v1.CreateStreamResponse
-	(*UpdateStreamRequest)(nil),       // 21: levada.v1.UpdateStreamRequest
-	(*UpdateStreamResponse)(nil),      // 22: levada.v1.UpdateStreamResponse
-	(*DeleteStreamRequest)(nil),       // 23: levada.v1.DeleteStreamRequest
-	(*DeleteStreamResponse)(nil),      // 24: levada.v1.DeleteStreamResponse
-	(*DescribeStreamRequest)(nil),     // 25: levada.v1.DescribeStreamRequest
-	(*DescribeStreamResponse)(nil),    // 26: levada.v1.DescribeStreamResponse
-	(*ListStreamsRequest)(nil),        // 27: levada.v1.ListStreamsRequest
-	(*ListStreamsResponse)(nil),       // 28: levada.v1.ListStreamsResponse
-	(*ListShardsRequest)(nil),         // 29: levada.v1.ListShardsRequest
-	(*ListShardsResponse)(nil),        // 30: levada.v1.ListShardsResponse
-	(*SplitShardRequest)(nil),         // 31: levada.v1.SplitShardRequest
-	(*MergeShardsRequest)(nil),        // 32: levada.v1.MergeShardsRequest
-	(*AbortReshardRequest)(nil),       // 33: levada.v1.AbortReshardRequest
-	(*ReshardResponse)(nil),           // 34: levada.v1.ReshardResponse
-	(*Reshard)(nil),                   // 35: levada.v1.Reshard
-	(*SetShardCountRequest)(nil),      // 36: levada.v1.SetShardCountRequest
-	(*CancelShardCountRequest)(nil),   // 37: levada.v1.CancelShardCountRequest
-	(*SetShardCountResponse)(nil),     // 38: levada.v1.SetShardCountResponse
-	(*ListReshardsRequest)(nil),       // 39: levada.v1.ListReshardsRequest
-	(*ListReshardsResponse)(nil),      // 40: levada.v1.ListReshardsResponse
-	(*SetScalingRequest)(nil),         // 41: levada.v1.SetScalingRequest
-	(*SetScalingResponse)(nil),        // 42: levada.v1.SetScalingResponse
-	(*ListScalingEventsRequest)(nil),  // 43: levada.v1.ListScalingEventsRequest
-	(*ListScalingEventsResponse)(nil), // 44: levada.v1.ListScalingEventsResponse
-	(*ScalingEvent)(nil),              // 45: levada.v1.ScalingEvent
-	(*ListLoadsRequest)(nil),          // 46: levada.v1.ListLoadsRequest
-	(*ListLoadsResponse)(nil),         // 47: levada.v1.ListLoadsResponse
-	(*ShardLoad)(nil),                 // 48: levada.v1.ShardLoad
-	(*KeyLoad)(nil),                   // 49: levada.v1.KeyLoad
-	(*ReportProblemRequest)(nil),      // 50: levada.v1.ReportProblemRequest
-	(*ReportProblemResponse)(nil),     // 51: levada.v1.ReportProblemResponse
-	(*SaltKeyRequest)(nil),            // 52: levada.v1.SaltKeyRequest
-	(*SaltKeyResponse)(nil),           // 53: levada.v1.SaltKeyResponse
-	(*GetClusterRequest)(nil),         // 54: levada.v1.GetClusterRequest
-	(*GetClusterResponse)(nil),        // 55: levada.v1.GetClusterResponse
-	(*Node)(nil),                      // 56: levada.v1.Node
-	(*RemoveNodeRequest)(nil),         // 57: levada.v1.RemoveNodeRequest
-	(*RemoveNodeResponse)(nil),        // 58: levada.v1.RemoveNodeResponse
-	(*Failover)(nil),                  // 59: levada.v1.Failover
+	(*TakeTokensRequest)(nil),         // 10: levada.v1.TakeTokensRequest
+	(*TokenBucket)(nil),               // 11: levada.v1.TokenBucket
+	(*TakeTokensResponse)(nil),        // 12: levada.v1.TakeTokensResponse
+	(*ReadResponse)(nil),              // 13: levada.v1.ReadResponse
+	(*Block)(nil),                     // 14: levada.v1.Block
+	(*StreamSettings)(nil),            // 15: levada.v1.StreamSettings
+	(*Stream)(nil),                    // 16: levada.v1.Stream
+	(*Scaling)(nil),                   // 17: levada.v1.Scaling
+	(*SaltedKey)(nil),                 // 18: levada.v1.SaltedKey
+	(*ShardGoal)(nil),                 // 19: levada.v1.ShardGoal
+	(*Shard)(nil),                     // 20: levada.v1.Shard
+	(*Replica)(nil),                   // 21: levada.v1.Replica
+	(*CreateStreamRequest)(nil),       // 22: levada.v1.CreateStreamRequest
+	(*CreateStreamResponse)(nil),      // 23: levada.v1.CreateStreamResponse
+	(*UpdateStreamRequest)(nil),       // 24: levada.v1.UpdateStreamRequest
+	(*UpdateStreamResponse)(nil),      // 25: levada.v1.UpdateStreamResponse
+	(*DeleteStreamRequest)(nil),       // 26: levada.v1.DeleteStreamRequest
+	(*DeleteStreamResponse)(nil),      // 27: levada.v1.DeleteStreamResponse
+	(*DescribeStreamRequest)(nil),     // 28: levada.v1.DescribeStreamRequest
+	(*DescribeStreamResponse)(nil),    // 29: levada.v1.DescribeStreamResponse
+	(*ListStreamsRequest)(nil),        // 30: levada.v1.ListStreamsRequest
+	(*ListStreamsResponse)(nil),       // 31: levada.v1.ListStreamsResponse
+	(*ListShardsRequest)(nil),         // 32: levada.v1.ListShardsRequest
+	(*ListShardsResponse)(nil),        // 33: levada.v1.ListShardsResponse
+	(*SplitShardRequest)(nil),         // 34: levada.v1.SplitShardRequest
+	(*MergeShardsRequest)(nil),        // 35: levada.v1.MergeShardsRequest
+	(*AbortReshardRequest)(nil),       // 36: levada.v1.AbortReshardRequest
+	(*ReshardResponse)(nil),           // 37: levada.v1.ReshardResponse
+	(*Reshard)(nil),                   // 38: levada.v1.Reshard
+	(*SetShardCountRequest)(nil),      // 39: levada.v1.SetShardCountRequest
+	(*CancelShardCountRequest)(nil),   // 40: levada.v1.CancelShardCountRequest
+	(*SetShardCountResponse)(nil),     // 41: levada.v1.SetShardCountResponse
+	(*ListReshardsRequest)(nil),       // 42: levada.v1.ListReshardsRequest
+	(*ListReshardsResponse)(nil),      // 43: levada.v1.ListReshardsResponse
+	(*SetScalingRequest)(nil),         // 44: levada.v1.SetScalingRequest
+	(*SetScalingResponse)(nil),        // 45: levada.v1.SetScalingResponse
+	(*ListScalingEventsRequest)(nil),  // 46: levada.v1.ListScalingEventsRequest
+	(*ListScalingEventsResponse)(nil), // 47: levada.v1.ListScalingEventsResponse
+	(*ScalingEvent)(nil),              // 48: levada.v1.ScalingEvent
+	(*ListLoadsRequest)(nil),          // 49: levada.v1.ListLoadsRequest
+	(*ListLoadsResponse)(nil),         // 50: levada.v1.ListLoadsResponse
+	(*ShardLoad)(nil),                 // 51: levada.v1.ShardLoad
+	(*KeyLoad)(nil),                   // 52: levada.v1.KeyLoad
+	(*ReportProblemRequest)(nil),      // 53: levada.v1.ReportProblemRequest
+	(*ReportProblemResponse)(nil),     // 54: levada.v1.ReportProblemResponse
+	(*SaltKeyRequest)(nil),            // 55: levada.v1.SaltKeyRequest
+	(*SaltKeyResponse)(nil),           // 56: levada.v1.SaltKeyResponse
+	(*Document)(nil),                  // 57: levada.v1.Document
+	(*PutDocumentRequest)(nil),        // 58: levada.v1.PutDocumentRequest
+	(*PutDocumentResponse)(nil),       // 59: levada.v1.PutDocumentResponse
+	(*ListDocumentsRequest)(nil),      // 60: levada.v1.ListDocumentsRequest
+	(*ListDocumentsResponse)(nil),     // 61: levada.v1.ListDocumentsResponse
+	(*GetClusterRequest)(nil),         // 62: levada.v1.GetClusterRequest
+	(*GetClusterResponse)(nil),        // 63: levada.v1.GetClusterResponse
+	(*Node)(nil),                      // 64: levada.v1.Node
+	(*RemoveNodeRequest)(nil),         // 65: levada.v1.RemoveNodeRequest
+	(*RemoveNodeResponse)(nil),        // 66: levada.v1.RemoveNodeResponse
+	(*Failover)(nil),                  // 67: levada.v1.Failover
 }
 var file_levada_v1_levada_proto_depIdxs = []int32{
 	0,  // 0: levada.v1.Error.kind:type_name -> levada.v1.Kind
@@ -4954,82 +5502,90 @@ var file_levada_v1_levada_proto_depIdxs = []int32{
 	3,  // 2: levada.v1.AppendResponse.error:type_name -> levada.v1.Error
 	7,  // 3: levada.v1.ReadRequest.from:type_name -> levada.v1.Position
 	7,  // 4: levada.v1.GetRecordsRequest.from:type_name -> levada.v1.Position
-	11, // 5: levada.v1.ReadResponse.blocks:type_name -> levada.v1.Block
-	12, // 6: levada.v1.Stream.settings:type_name -> levada.v1.StreamSettings
-	16, // 7: levada.v1.Stream.goal:type_name -> levada.v1.ShardGoal
-	14, // 8: levada.v1.Stream.scaling:type_name -> levada.v1.Scaling
-	15, // 9: levada.v1.Stream.salted_keys:type_name -> levada.v1.SaltedKey
-	18, // 10: levada.v1.Shard.replicas:type_name -> levada.v1.Replica
-	12, // 11: levada.v1.CreateStreamRequest.settings:type_name -> levada.v1.StreamSettings
-	13, // 12: levada.v1.CreateStreamResponse.stream:type_name -> levada.v1.Stream
-	13, // 13: levada.v1.UpdateStreamResponse.stream:type_name -> levada.v1.Stream
-	13, // 14: levada.v1.DescribeStreamResponse.stream:type_name -> levada.v1.Stream
-	13, // 15: levada.v1.ListStreamsResponse.streams:type_name -> levada.v1.Stream
-	1,  // 16: levada.v1.ListShardsRequest.filter:type_name -> levada.v1.ShardFilter
-	17, // 17: levada.v1.ListShardsResponse.shards:type_name -> levada.v1.Shard
-	35, // 18: levada.v1.ReshardResponse.reshard:type_name -> levada.v1.Reshard
-	13, // 19: levada.v1.SetShardCountResponse.stream:type_name -> levada.v1.Stream
-	35, // 20: levada.v1.ListReshardsResponse.reshards:type_name -> levada.v1.Reshard
-	14, // 21: levada.v1.SetScalingRequest.scaling:type_name -> levada.v1.Scaling
-	13, // 22: levada.v1.SetScalingResponse.stream:type_name -> levada.v1.Stream
-	45, // 23: levada.v1.ListScalingEventsResponse.events:type_name -> levada.v1.ScalingEvent
-	48, // 24: levada.v1.ListLoadsResponse.loads:type_name -> levada.v1.ShardLoad
-	49, // 25: levada.v1.ShardLoad.heaviest:type_name -> levada.v1.KeyLoad
-	2,  // 26: levada.v1.ReportProblemRequest.problem:type_name -> levada.v1.Problem
-	35, // 27: levada.v1.ReportProblemResponse.reshards:type_name -> levada.v1.Reshard
-	45, // 28: levada.v1.ReportProblemResponse.events:type_name -> levada.v1.ScalingEvent
-	13, // 29: levada.v1.SaltKeyResponse.stream:type_name -> levada.v1.Stream
-	56, // 30: levada.v1.GetClusterResponse.nodes:type_name -> levada.v1.Node
-	59, // 31: levada.v1.GetClusterResponse.failovers:type_name -> levada.v1.Failover
-	4,  // 32: levada.v1.Streams.Append:input_type -> levada.v1.AppendRequest
-	8,  // 33: levada.v1.Streams.Read:input_type -> levada.v1.ReadRequest
-	9,  // 34: levada.v1.Streams.GetRecords:input_type -> levada.v1.GetRecordsRequest
-	19, // 35: levada.v1.Admin.CreateStream:input_type -> levada.v1.CreateStreamRequest
-	21, // 36: levada.v1.Admin.UpdateStream:input_type -> levada.v1.UpdateStreamRequest
-	23, // 37: levada.v1.Admin.DeleteStream:input_type -> levada.v1.DeleteStreamRequest
-	25, // 38: levada.v1.Admin.DescribeStream:input_type -> levada.v1.DescribeStreamRequest
-	27, // 39: levada.v1.Admin.ListStreams:input_type -> levada.v1.ListStreamsRequest
-	29, // 40: levada.v1.Admin.ListShards:input_type -> levada.v1.ListShardsRequest
-	54, // 41: levada.v1.Admin.GetCluster:input_type -> levada.v1.GetClusterRequest
-	57, // 42: levada.v1.Admin.RemoveNode:input_type -> levada.v1.RemoveNodeRequest
-	31, // 43: levada.v1.Admin.SplitShard:input_type -> levada.v1.SplitShardRequest
-	32, // 44: levada.v1.Admin.MergeShards:input_type -> levada.v1.MergeShardsRequest
-	33, // 45: levada.v1.Admin.AbortReshard:input_type -> levada.v1.AbortReshardRequest
-	36, // 46: levada.v1.Admin.SetShardCount:input_type -> levada.v1.SetShardCountRequest
-	37, // 47: levada.v1.Admin.CancelShardCount:input_type -> levada.v1.CancelShardCountRequest
-	39, // 48: levada.v1.Admin.ListReshards:input_type -> levada.v1.ListReshardsRequest
-	41, // 49: levada.v1.Admin.SetScaling:input_type -> levada.v1.SetScalingRequest
-	43, // 50: levada.v1.Admin.ListScalingEvents:input_type -> levada.v1.ListScalingEventsRequest
-	46, // 51: levada.v1.Admin.ListLoads:input_type -> levada.v1.ListLoadsRequest
-	50, // 52: levada.v1.Admin.ReportProblem:input_type -> levada.v1.ReportProblemRequest
-	52, // 53: levada.v1.Admin.SaltKey:input_type -> levada.v1.SaltKeyRequest
-	5,  // 54: levada.v1.Streams.Append:output_type -> levada.v1.AppendResponse
-	10, // 55: levada.v1.Streams.Read:output_type -> levada.v1.ReadResponse
-	10, // 56: levada.v1.Streams.GetRecords:output_type -> levada.v1.ReadResponse
-	20, // 57: levada.v1.Admin.CreateStream:output_type -> levada.v1.CreateStreamResponse
-	22, // 58: levada.v1.Admin.UpdateStream:output_type -> levada.v1.UpdateStreamResponse
-	24, // 59: levada.v1.Admin.DeleteStream:output_type -> levada.v1.DeleteStreamResponse
-	26, // 60: levada.v1.Admin.DescribeStream:output_type -> levada.v1.DescribeStreamResponse
-	28, // 61: levada.v1.Admin.ListStreams:output_type -> levada.v1.ListStreamsResponse
-	30, // 62: levada.v1.Admin.ListShards:output_type -> levada.v1.ListShardsResponse
-	55, // 63: levada.v1.Admin.GetCluster:output_type -> levada.v1.GetClusterResponse
-	58, // 64: levada.v1.Admin.RemoveNode:output_type -> levada.v1.RemoveNodeResponse
-	34, // 65: levada.v1.Admin.SplitShard:output_type -> levada.v1.ReshardResponse
-	34, // 66: levada.v1.Admin.MergeShards:output_type -> levada.v1.ReshardResponse
-	34, // 67: levada.v1.Admin.AbortReshard:output_type -> levada.v1.ReshardResponse
-	38, // 68: levada.v1.Admin.SetShardCount:output_type -> levada.v1.SetShardCountResponse
-	38, // 69: levada.v1.Admin.CancelShardCount:output_type -> levada.v1.SetShardCountResponse
-	40, // 70: levada.v1.Admin.ListReshards:output_type -> levada.v1.ListReshardsResponse
-	42, // 71: levada.v1.Admin.SetScaling:output_type -> levada.v1.SetScalingResponse
-	44, // 72: levada.v1.Admin.ListScalingEvents:output_type -> levada.v1.ListScalingEventsResponse
-	47, // 73: levada.v1.Admin.ListLoads:output_type -> levada.v1.ListLoadsResponse
-	51, // 74: levada.v1.Admin.ReportProblem:output_type -> levada.v1.ReportProblemResponse
-	53, // 75: levada.v1.Admin.SaltKey:output_type -> levada.v1.SaltKeyResponse
-	54, // [54:76] is the sub-list for method output_type
-	32, // [32:54] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	11, // 5: levada.v1.TakeTokensRequest.buckets:type_name -> levada.v1.TokenBucket
+	14, // 6: levada.v1.ReadResponse.blocks:type_name -> levada.v1.Block
+	15, // 7: levada.v1.Stream.settings:type_name -> levada.v1.StreamSettings
+	19, // 8: levada.v1.Stream.goal:type_name -> levada.v1.ShardGoal
+	17, // 9: levada.v1.Stream.scaling:type_name -> levada.v1.Scaling
+	18, // 10: levada.v1.Stream.salted_keys:type_name -> levada.v1.SaltedKey
+	21, // 11: levada.v1.Shard.replicas:type_name -> levada.v1.Replica
+	15, // 12: levada.v1.CreateStreamRequest.settings:type_name -> levada.v1.StreamSettings
+	16, // 13: levada.v1.CreateStreamResponse.stream:type_name -> levada.v1.Stream
+	16, // 14: levada.v1.UpdateStreamResponse.stream:type_name -> levada.v1.Stream
+	16, // 15: levada.v1.DescribeStreamResponse.stream:type_name -> levada.v1.Stream
+	16, // 16: levada.v1.ListStreamsResponse.streams:type_name -> levada.v1.Stream
+	1,  // 17: levada.v1.ListShardsRequest.filter:type_name -> levada.v1.ShardFilter
+	20, // 18: levada.v1.ListShardsResponse.shards:type_name -> levada.v1.Shard
+	38, // 19: levada.v1.ReshardResponse.reshard:type_name -> levada.v1.Reshard
+	16, // 20: levada.v1.SetShardCountResponse.stream:type_name -> levada.v1.Stream
+	38, // 21: levada.v1.ListReshardsResponse.reshards:type_name -> levada.v1.Reshard
+	17, // 22: levada.v1.SetScalingRequest.scaling:type_name -> levada.v1.Scaling
+	16, // 23: levada.v1.SetScalingResponse.stream:type_name -> levada.v1.Stream
+	48, // 24: levada.v1.ListScalingEventsResponse.events:type_name -> levada.v1.ScalingEvent
+	51, // 25: levada.v1.ListLoadsResponse.loads:type_name -> levada.v1.ShardLoad
+	52, // 26: levada.v1.ShardLoad.heaviest:type_name -> levada.v1.KeyLoad
+	2,  // 27: levada.v1.ReportProblemRequest.problem:type_name -> levada.v1.Problem
+	38, // 28: levada.v1.ReportProblemResponse.reshards:type_name -> levada.v1.Reshard
+	48, // 29: levada.v1.ReportProblemResponse.events:type_name -> levada.v1.ScalingEvent
+	16, // 30: levada.v1.SaltKeyResponse.stream:type_name -> levada.v1.Stream
+	57, // 31: levada.v1.ListDocumentsResponse.documents:type_name -> levada.v1.Document
+	64, // 32: levada.v1.GetClusterResponse.nodes:type_name -> levada.v1.Node
+	67, // 33: levada.v1.GetClusterResponse.failovers:type_name -> levada.v1.Failover
+	4,  // 34: levada.v1.Streams.Append:input_type -> levada.v1.AppendRequest
+	8,  // 35: levada.v1.Streams.Read:input_type -> levada.v1.ReadRequest
+	9,  // 36: levada.v1.Streams.GetRecords:input_type -> levada.v1.GetRecordsRequest
+	10, // 37: levada.v1.Streams.TakeTokens:input_type -> levada.v1.TakeTokensRequest
+	22, // 38: levada.v1.Admin.CreateStream:input_type -> levada.v1.CreateStreamRequest
+	24, // 39: levada.v1.Admin.UpdateStream:input_type -> levada.v1.UpdateStreamRequest
+	26, // 40: levada.v1.Admin.DeleteStream:input_type -> levada.v1.DeleteStreamRequest
+	28, // 41: levada.v1.Admin.DescribeStream:input_type -> levada.v1.DescribeStreamRequest
+	30, // 42: levada.v1.Admin.ListStreams:input_type -> levada.v1.ListStreamsRequest
+	32, // 43: levada.v1.Admin.ListShards:input_type -> levada.v1.ListShardsRequest
+	62, // 44: levada.v1.Admin.GetCluster:input_type -> levada.v1.GetClusterRequest
+	65, // 45: levada.v1.Admin.RemoveNode:input_type -> levada.v1.RemoveNodeRequest
+	34, // 46: levada.v1.Admin.SplitShard:input_type -> levada.v1.SplitShardRequest
+	35, // 47: levada.v1.Admin.MergeShards:input_type -> levada.v1.MergeShardsRequest
+	36, // 48: levada.v1.Admin.AbortReshard:input_type -> levada.v1.AbortReshardRequest
+	39, // 49: levada.v1.Admin.SetShardCount:input_type -> levada.v1.SetShardCountRequest
+	40, // 50: levada.v1.Admin.CancelShardCount:input_type -> levada.v1.CancelShardCountRequest
+	42, // 51: levada.v1.Admin.ListReshards:input_type -> levada.v1.ListReshardsRequest
+	44, // 52: levada.v1.Admin.SetScaling:input_type -> levada.v1.SetScalingRequest
+	46, // 53: levada.v1.Admin.ListScalingEvents:input_type -> levada.v1.ListScalingEventsRequest
+	58, // 54: levada.v1.Admin.PutDocument:input_type -> levada.v1.PutDocumentRequest
+	60, // 55: levada.v1.Admin.ListDocuments:input_type -> levada.v1.ListDocumentsRequest
+	49, // 56: levada.v1.Admin.ListLoads:input_type -> levada.v1.ListLoadsRequest
+	53, // 57: levada.v1.Admin.ReportProblem:input_type -> levada.v1.ReportProblemRequest
+	55, // 58: levada.v1.Admin.SaltKey:input_type -> levada.v1.SaltKeyRequest
+	5,  // 59: levada.v1.Streams.Append:output_type -> levada.v1.AppendResponse
+	13, // 60: levada.v1.Streams.Read:output_type -> levada.v1.ReadResponse
+	13, // 61: levada.v1.Streams.GetRecords:output_type -> levada.v1.ReadResponse
+	12, // 62: levada.v1.Streams.TakeTokens:output_type -> levada.v1.TakeTokensResponse
+	23, // 63: levada.v1.Admin.CreateStream:output_type -> levada.v1.CreateStreamResponse
+	25, // 64: levada.v1.Admin.UpdateStream:output_type -> levada.v1.UpdateStreamResponse
+	27, // 65: levada.v1.Admin.DeleteStream:output_type -> levada.v1.DeleteStreamResponse
+	29, // 66: levada.v1.Admin.DescribeStream:output_type -> levada.v1.DescribeStreamResponse
+	31, // 67: levada.v1.Admin.ListStreams:output_type -> levada.v1.ListStreamsResponse
+	33, // 68: levada.v1.Admin.ListShards:output_type -> levada.v1.ListShardsResponse
+	63, // 69: levada.v1.Admin.GetCluster:output_type -> levada.v1.GetClusterResponse
+	66, // 70: levada.v1.Admin.RemoveNode:output_type -> levada.v1.RemoveNodeResponse
+	37, // 71: levada.v1.Admin.SplitShard:output_type -> levada.v1.ReshardResponse
+	37, // 72: levada.v1.Admin.MergeShards:output_type -> levada.v1.ReshardResponse
+	37, // 73: levada.v1.Admin.AbortReshard:output_type -> levada.v1.ReshardResponse
+	41, // 74: levada.v1.Admin.SetShardCount:output_type -> levada.v1.SetShardCountResponse
+	41, // 75: levada.v1.Admin.CancelShardCount:output_type -> levada.v1.SetShardCountResponse
+	43, // 76: levada.v1.Admin.ListReshards:output_type -> levada.v1.ListReshardsResponse
+	45, // 77: levada.v1.Admin.SetScaling:output_type -> levada.v1.SetScalingResponse
+	47, // 78: levada.v1.Admin.ListScalingEvents:output_type -> levada.v1.ListScalingEventsResponse
+	59, // 79: levada.v1.Admin.PutDocument:output_type -> levada.v1.PutDocumentResponse
+	61, // 80: levada.v1.Admin.ListDocuments:output_type -> levada.v1.ListDocumentsResponse
+	50, // 81: levada.v1.Admin.ListLoads:output_type -> levada.v1.ListLoadsResponse
+	54, // 82: levada.v1.Admin.ReportProblem:output_type -> levada.v1.ReportProblemResponse
+	56, // 83: levada.v1.Admin.SaltKey:output_type -> levada.v1.SaltKeyResponse
+	59, // [59:84] is the sub-list for method output_type
+	34, // [34:59] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_levada_v1_levada_proto_init() }
@@ -5046,14 +5602,14 @@ func file_levada_v1_levada_proto_init() {
 		(*Position_AtTimeMs)(nil),
 		(*Position_AtOrdinal)(nil),
 	}
-	file_levada_v1_levada_proto_msgTypes[18].OneofWrappers = []any{}
+	file_levada_v1_levada_proto_msgTypes[21].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_levada_v1_levada_proto_rawDesc), len(file_levada_v1_levada_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   57,
+			NumMessages:   65,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

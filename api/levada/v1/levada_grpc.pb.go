@@ -28,6 +28,7 @@ const (
 	Streams_Append_FullMethodName     = "/levada.v1.Streams/Append"
 	Streams_Read_FullMethodName       = "/levada.v1.Streams/Read"
 	Streams_GetRecords_FullMethodName = "/levada.v1.Streams/GetRecords"
+	Streams_TakeTokens_FullMethodName = "/levada.v1.Streams/TakeTokens"
 )
 
 // StreamsClient is the client API for Streams service.
@@ -52,6 +53,9 @@ type StreamsClient interface {
 	Read(ctx context.Context, in *ReadRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadResponse], error)
 	// GetRecords answers one page, waiting up to wait_ms for a first record.
 	GetRecords(ctx context.Context, in *GetRecordsRequest, opts ...grpc.CallOption) (*ReadResponse, error)
+	// TakeTokens takes from token buckets that the shard's leader keeps in memory, all or none: what stands before the cluster
+	// at many nodes holds its callers to one rate by them.
+	TakeTokens(ctx context.Context, in *TakeTokensRequest, opts ...grpc.CallOption) (*TakeTokensResponse, error)
 }
 
 type streamsClient struct {
@@ -104,6 +108,16 @@ func (c *streamsClient) GetRecords(ctx context.Context, in *GetRecordsRequest, o
 	return out, nil
 }
 
+func (c *streamsClient) TakeTokens(ctx context.Context, in *TakeTokensRequest, opts ...grpc.CallOption) (*TakeTokensResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TakeTokensResponse)
+	err := c.cc.Invoke(ctx, Streams_TakeTokens_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // StreamsServer is the server API for Streams service.
 // All implementations must embed UnimplementedStreamsServer
 // for forward compatibility.
@@ -126,6 +140,9 @@ type StreamsServer interface {
 	Read(*ReadRequest, grpc.ServerStreamingServer[ReadResponse]) error
 	// GetRecords answers one page, waiting up to wait_ms for a first record.
 	GetRecords(context.Context, *GetRecordsRequest) (*ReadResponse, error)
+	// TakeTokens takes from token buckets that the shard's leader keeps in memory, all or none: what stands before the cluster
+	// at many nodes holds its callers to one rate by them.
+	TakeTokens(context.Context, *TakeTokensRequest) (*TakeTokensResponse, error)
 	mustEmbedUnimplementedStreamsServer()
 }
 
@@ -144,6 +161,9 @@ func (UnimplementedStreamsServer) Read(*ReadRequest, grpc.ServerStreamingServer[
 }
 func (UnimplementedStreamsServer) GetRecords(context.Context, *GetRecordsRequest) (*ReadResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetRecords not implemented")
+}
+func (UnimplementedStreamsServer) TakeTokens(context.Context, *TakeTokensRequest) (*TakeTokensResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method TakeTokens not implemented")
 }
 func (UnimplementedStreamsServer) mustEmbedUnimplementedStreamsServer() {}
 func (UnimplementedStreamsServer) testEmbeddedByValue()                 {}
@@ -202,6 +222,24 @@ func _Streams_GetRecords_Handler(srv interface{}, ctx context.Context, dec func(
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Streams_TakeTokens_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TakeTokensRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(StreamsServer).TakeTokens(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Streams_TakeTokens_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(StreamsServer).TakeTokens(ctx, req.(*TakeTokensRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Streams_ServiceDesc is the grpc.ServiceDesc for Streams service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -212,6 +250,10 @@ var Streams_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetRecords",
 			Handler:    _Streams_GetRecords_Handler,
+		},
+		{
+			MethodName: "TakeTokens",
+			Handler:    _Streams_TakeTokens_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
@@ -247,6 +289,8 @@ const (
 	Admin_ListReshards_FullMethodName      = "/levada.v1.Admin/ListReshards"
 	Admin_SetScaling_FullMethodName        = "/levada.v1.Admin/SetScaling"
 	Admin_ListScalingEvents_FullMethodName = "/levada.v1.Admin/ListScalingEvents"
+	Admin_PutDocument_FullMethodName       = "/levada.v1.Admin/PutDocument"
+	Admin_ListDocuments_FullMethodName     = "/levada.v1.Admin/ListDocuments"
 	Admin_ListLoads_FullMethodName         = "/levada.v1.Admin/ListLoads"
 	Admin_ReportProblem_FullMethodName     = "/levada.v1.Admin/ReportProblem"
 	Admin_SaltKey_FullMethodName           = "/levada.v1.Admin/SaltKey"
@@ -287,6 +331,10 @@ type AdminClient interface {
 	SetScaling(ctx context.Context, in *SetScalingRequest, opts ...grpc.CallOption) (*SetScalingResponse, error)
 	// ListScalingEvents shows what was decided about streams and why, the latest first.
 	ListScalingEvents(ctx context.Context, in *ListScalingEventsRequest, opts ...grpc.CallOption) (*ListScalingEventsResponse, error)
+	// PutDocument sets or removes a small value that the cluster keeps under a name, if it is as expected; else it is a CONFLICT.
+	PutDocument(ctx context.Context, in *PutDocumentRequest, opts ...grpc.CallOption) (*PutDocumentResponse, error)
+	// ListDocuments shows those of a stream, or of the cluster itself, by their names.
+	ListDocuments(ctx context.Context, in *ListDocumentsRequest, opts ...grpc.CallOption) (*ListDocumentsResponse, error)
 	// ListLoads shows how loaded the open shards of a stream are, and with shards also how their keys spread.
 	ListLoads(ctx context.Context, in *ListLoadsRequest, opts ...grpc.CallOption) (*ListLoadsResponse, error)
 	// ReportProblem says what is wrong with shards and leaves it to the cluster to find the remedy, which is a split by
@@ -464,6 +512,26 @@ func (c *adminClient) ListScalingEvents(ctx context.Context, in *ListScalingEven
 	return out, nil
 }
 
+func (c *adminClient) PutDocument(ctx context.Context, in *PutDocumentRequest, opts ...grpc.CallOption) (*PutDocumentResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PutDocumentResponse)
+	err := c.cc.Invoke(ctx, Admin_PutDocument_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminClient) ListDocuments(ctx context.Context, in *ListDocumentsRequest, opts ...grpc.CallOption) (*ListDocumentsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListDocumentsResponse)
+	err := c.cc.Invoke(ctx, Admin_ListDocuments_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminClient) ListLoads(ctx context.Context, in *ListLoadsRequest, opts ...grpc.CallOption) (*ListLoadsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListLoadsResponse)
@@ -529,6 +597,10 @@ type AdminServer interface {
 	SetScaling(context.Context, *SetScalingRequest) (*SetScalingResponse, error)
 	// ListScalingEvents shows what was decided about streams and why, the latest first.
 	ListScalingEvents(context.Context, *ListScalingEventsRequest) (*ListScalingEventsResponse, error)
+	// PutDocument sets or removes a small value that the cluster keeps under a name, if it is as expected; else it is a CONFLICT.
+	PutDocument(context.Context, *PutDocumentRequest) (*PutDocumentResponse, error)
+	// ListDocuments shows those of a stream, or of the cluster itself, by their names.
+	ListDocuments(context.Context, *ListDocumentsRequest) (*ListDocumentsResponse, error)
 	// ListLoads shows how loaded the open shards of a stream are, and with shards also how their keys spread.
 	ListLoads(context.Context, *ListLoadsRequest) (*ListLoadsResponse, error)
 	// ReportProblem says what is wrong with shards and leaves it to the cluster to find the remedy, which is a split by
@@ -593,6 +665,12 @@ func (UnimplementedAdminServer) SetScaling(context.Context, *SetScalingRequest) 
 }
 func (UnimplementedAdminServer) ListScalingEvents(context.Context, *ListScalingEventsRequest) (*ListScalingEventsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListScalingEvents not implemented")
+}
+func (UnimplementedAdminServer) PutDocument(context.Context, *PutDocumentRequest) (*PutDocumentResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PutDocument not implemented")
+}
+func (UnimplementedAdminServer) ListDocuments(context.Context, *ListDocumentsRequest) (*ListDocumentsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListDocuments not implemented")
 }
 func (UnimplementedAdminServer) ListLoads(context.Context, *ListLoadsRequest) (*ListLoadsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListLoads not implemented")
@@ -912,6 +990,42 @@ func _Admin_ListScalingEvents_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Admin_PutDocument_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PutDocumentRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServer).PutDocument(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Admin_PutDocument_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServer).PutDocument(ctx, req.(*PutDocumentRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Admin_ListDocuments_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListDocumentsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServer).ListDocuments(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Admin_ListDocuments_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServer).ListDocuments(ctx, req.(*ListDocumentsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Admin_ListLoads_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListLoadsRequest)
 	if err := dec(in); err != nil {
@@ -1036,6 +1150,14 @@ var Admin_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListScalingEvents",
 			Handler:    _Admin_ListScalingEvents_Handler,
+		},
+		{
+			MethodName: "PutDocument",
+			Handler:    _Admin_PutDocument_Handler,
+		},
+		{
+			MethodName: "ListDocuments",
+			Handler:    _Admin_ListDocuments_Handler,
 		},
 		{
 			MethodName: "ListLoads",
