@@ -311,12 +311,14 @@ func (s *script) settings() {
 	_, err := s.next().IncreaseStreamRetentionPeriod(ctx, &kinesis.IncreaseStreamRetentionPeriodInput{StreamName: aws.String(walk), RetentionPeriodHours: aws.Int32(48)})
 	s.must(err)
 	s.soon(func() string {
-		_, err := s.next().IncreaseStreamRetentionPeriod(ctx, &kinesis.IncreaseStreamRetentionPeriodInput{StreamName: aws.String(walk), RetentionPeriodHours: aws.Int32(47)})
-		if err == nil || codeOf(err) != "InvalidArgumentException" {
-			return fmt.Sprintf("shortened by an increase: %v", err)
+		d, err := s.next().DescribeStreamSummary(ctx, &kinesis.DescribeStreamSummaryInput{StreamName: aws.String(walk)})
+		if err != nil || *d.StreamDescriptionSummary.RetentionPeriodHours != 48 {
+			return fmt.Sprintf("retention is %+v, %v", d, err)
 		}
 		return ""
 	})
+	_, err = s.next().IncreaseStreamRetentionPeriod(ctx, &kinesis.IncreaseStreamRetentionPeriodInput{StreamName: aws.String(walk), RetentionPeriodHours: aws.Int32(47)})
+	s.refused(err, "InvalidArgumentException")
 	_, err = s.next().DecreaseStreamRetentionPeriod(ctx, &kinesis.DecreaseStreamRetentionPeriodInput{StreamName: aws.String(walk), RetentionPeriodHours: aws.Int32(24)})
 	s.must(err)
 	_, err = s.next().UpdateMaxRecordSize(ctx, &kinesis.UpdateMaxRecordSizeInput{StreamARN: aws.String(arnOf(walk)), MaxRecordSizeInKiB: aws.Int32(2048)})
