@@ -3,6 +3,7 @@ package raftfsm
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -213,6 +214,7 @@ func (g *Group) TransferLeadership(to string) error {
 		return nil
 	}
 	return g.await(func(in *instance) raft.Future {
+		in.trans.transfers.Add(1)
 		if to == "" {
 			return in.raft.LeadershipTransfer()
 		}
@@ -282,6 +284,15 @@ func (g *Group) snapshot(trailing uint64) error {
 		return fmt.Errorf("group %d: %w", g.id, err)
 	}
 	return nil
+}
+
+// serves reports whether this replica leads in a term and a node is a member.
+func (in *instance) serves(node string, term uint64) bool {
+	if in.raft.State() != raft.Leader || in.raft.CurrentTerm() != term {
+		return false
+	}
+	f := in.raft.GetConfiguration()
+	return f.Error() == nil && slices.ContainsFunc(f.Configuration().Servers, func(s raft.Server) bool { return string(s.ID) == node })
 }
 
 // state returns the library's state and whether this replica may vote.

@@ -108,6 +108,8 @@ func (g *Group) hook(in *instance) {
 	}
 	handed := func() { in.spurred(ReasonHandedOver) }
 	in.trans.handed.Store(&handed)
+	serves := in.serves
+	in.trans.serves.Store(&serves)
 	in.raft.RegisterObserver(raft.NewObserver(nil, false, func(o *raft.Observation) bool {
 		switch d := o.Data.(type) {
 		case raft.RaftState:

@@ -1,6 +1,7 @@
 package raftfsm
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -39,6 +40,10 @@ type groupTransport struct {
 	sums atomic.Pointer[sums]
 	// handed is told when the leader asks this replica to take over.
 	handed atomic.Pointer[func()]
+	// serves tells whether this replica leads in a term and a node is a member; appends do not wait for others. Nil before the group runs.
+	serves atomic.Pointer[func(node string, term uint64) bool]
+	// transfers counts how often this replica began to hand over the lead.
+	transfers atomic.Uint64
 }
 
 var (
@@ -245,6 +250,9 @@ func (g *groupTransport) AppendEntries(id raft.ServerID, _ raft.ServerAddress, r
 		var body [heartbeatBodySize]byte
 		return g.ask(string(id), laneControl, kindHeartbeat, appendUint64(body[:0], r.Term), nil, u, g.t.o.ControlTimeout, a)
 	}
+	if err := g.reach(string(id), r); err != nil {
+		return err
+	}
 	for part := range splitAppend(g.committed(r), appendPartBytes) {
 		if err := g.fits(part); err != nil {
 			return err
@@ -255,6 +263,47 @@ func (g *groupTransport) AppendEntries(id raft.ServerID, _ raft.ServerAddress, r
 		}
 	}
 	return nil
+}
+
+const (
+	// unreachedMax is how long an append waits for a node that cannot be reached. Meanwhile its goroutine is all that it takes.
+	unreachedMax = 10 * time.Minute
+	// unreachedLook is how often such an append looks whether it is still wanted.
+	unreachedLook = time.Second
+)
+
+// reach returns an error if a node cannot be reached, once it can be again.
+//
+// The library doubles its pause after each append that failed, up to 10 s, and learns of nothing that would end one. A node that was away
+// for some seconds would get nothing for as long again after its return; should another of three nodes go in that time, the group could not commit although two are there. So
+// one absence is one failure, however long it lasts. The entries are given up first: the library makes the request anew.
+//
+// The library's goroutine that waits here is also the one that ends the heartbeats to the node, and that takes what is asked of it for a hand-over, from a queue
+// with room for one. So the wait ends soon when the node is no member any more, when this replica has ceased to lead, and when a hand-over begins: with
+// a full queue that would not end, and the library takes no entries as long as one is under way.
+func (g *groupTransport) reach(id string, r *raft.AppendEntriesRequest) error {
+	p, transfers := g.t.peer(id), g.transfers.Load()
+	_, err := p.lane(laneBulk, g.closed)
+	if err == nil || errors.Is(err, errShutdown) {
+		return err
+	}
+	r.Entries = nil
+	for end := time.Now().Add(unreachedMax); time.Now().Before(end) && g.transfers.Load() == transfers && g.wanted(id, r.Term); {
+		late := p.awaitLane(laneBulk, unreachedLook, g.closed)
+		if errors.Is(late, errShutdown) {
+			return late
+		}
+		if late == nil {
+			break
+		}
+	}
+	return err
+}
+
+// wanted reports whether a node is to have what this replica has, as its leader in a term.
+func (g *groupTransport) wanted(node string, term uint64) bool {
+	serves := g.serves.Load()
+	return serves == nil || (*serves)(node, term)
 }
 
 // committed returns an append with a commit index that is true: see early.

@@ -45,6 +45,7 @@ type peer struct {
 	inbound int  // links that the peer opened
 	up      bool // some handshake worked since the last refusal
 	probing bool
+	back    chan struct{} // closed and replaced when a connection to the peer has been opened
 }
 
 // laneState is the outbound connection of one lane, and the attempt to open it.
@@ -91,6 +92,35 @@ func (p *peer) lane(l lane, stop <-chan struct{}) (*link, error) {
 	}
 }
 
+// awaitLane waits until a lane is open, for as long as patience lasts, or one attempt if that is longer. Its error is that of the last attempt.
+func (p *peer) awaitLane(l lane, patience time.Duration, stop <-chan struct{}) error {
+	over, again := time.NewTimer(patience), time.NewTimer(patience)
+	defer over.Stop()
+	defer again.Stop()
+	for {
+		p.mu.Lock()
+		back := p.back // taken before the attempt, so that none is missed that works just after it
+		p.mu.Unlock()
+		_, err := p.lane(l, stop)
+		if err == nil || errors.Is(err, errShutdown) {
+			return err
+		}
+		p.mu.Lock()
+		again.Reset(max(time.Until(p.lanes[l].next), backoffMin))
+		p.mu.Unlock()
+		select {
+		case <-back: // heartbeats try as well, on a lane of their own
+		case <-again.C: // that one may be open all the time
+		case <-over.C:
+			return err
+		case <-stop:
+			return errShutdown
+		case <-p.t.closed:
+			return errShutdown
+		}
+	}
+}
+
 // dialLane makes one attempt to open a lane and records its outcome.
 func (p *peer) dialLane(l lane) {
 	k, r, err := p.dial(l)
@@ -102,6 +132,8 @@ func (p *peer) dialLane(l lane) {
 		s.next = time.Now().Add(s.pause/2 + rand.N(s.pause/2+1))
 	} else {
 		s.pause, s.next = 0, time.Time{}
+		close(p.back)
+		p.back = make(chan struct{})
 	}
 	close(s.dialing)
 	s.dialing = nil

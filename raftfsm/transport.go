@@ -195,7 +195,7 @@ func (t *Transport) peer(id string) *peer {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.peers[id] == nil {
-		t.peers[id] = &peer{t: t, id: id, streams: make(chan struct{}, snapshotStreamsMax)}
+		t.peers[id] = &peer{t: t, id: id, streams: make(chan struct{}, snapshotStreamsMax), back: make(chan struct{})}
 	}
 	return t.peers[id]
 }
