@@ -384,16 +384,6 @@ func (n *fakeNode) append(ctx context.Context, sh *fakeShard, m *levadav1.Append
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if ft.late > 0 {
-		f.late.Add(1)
-		go func() {
-			defer f.late.Done()
-			sleep(context.Background(), ft.late)
-			f.mu.Lock()
-			defer f.mu.Unlock()
-			_, _ = f.apply(sh, b)
-		}()
-	}
 	resp := &levadav1.AppendResponse{Id: m.GetId()}
 	if leads := sh.leader >= 0 && f.nodes[sh.leader] == n; !leads && ft.answer == nil && (noForward || sh.leader < 0) {
 		ft.apply = false
@@ -409,6 +399,19 @@ func (n *fakeNode) append(ctx context.Context, sh *fakeShard, m *levadav1.Append
 		} else {
 			resp.Ranges = []*levadav1.AppendedRange{r}
 		}
+		if e != nil && e.Kind == fault.Throttled {
+			ft.late = 0 // it says that nothing was done, and nothing will be
+		}
+	}
+	if ft.late > 0 {
+		f.late.Add(1)
+		go func() {
+			defer f.late.Done()
+			sleep(context.Background(), ft.late)
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			_, _ = f.apply(sh, b)
+		}()
 	}
 	switch {
 	case ft.kill:

@@ -53,6 +53,7 @@ func (l *lane) successors(ctx context.Context) (*partitionMap, *Error) {
 		m, err := l.p.c.maps.newer(wait, l.p.stream, asked)
 		cancel()
 		if err == nil {
+			m = l.p.routed(m)
 			if sh := m.byNumber[l.shard]; sh == nil || sh.closed {
 				return m, nil
 			}

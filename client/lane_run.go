@@ -21,6 +21,8 @@ const (
 	// forwardFor is how long a node that only forwards is used before the
 	// leader itself is tried again.
 	forwardFor = 10 * time.Second
+	// throttledPauses bounds the pause after a refusal that told when to come back, in such times.
+	throttledPauses = 3
 	// refusalsMax is how often a whole call must be refused for the records on it to fail.
 	refusalsMax = 3
 )
@@ -117,6 +119,12 @@ func (l *lane) attempt(ctx context.Context) *Error {
 	if sh == nil {
 		return end
 	}
+	if l.doomed.Load() && l.win.empty() && !l.hasWork() {
+		// There is nothing to ask its shard, which is closed though the map at hand does not say so: another one will.
+		l.failedAt = time.Now()
+		l.resume = l.failedAt.Add(l.pauses.next())
+		return nil
+	}
 	address, forward := l.route.choose(sh, l.p.c.conns.seeds)
 	if l.route.failures > 0 {
 		l.p.stats.reconnects.Add(1)
@@ -153,6 +161,7 @@ func (l *lane) locate(ctx context.Context) (*shardInfo, *Error) {
 	}
 	switch {
 	case err == nil:
+		m = l.p.routed(m)
 		l.known, l.missing, l.win.dedup = m, time.Time{}, m.dedupWindow
 		l.adopt(m.streamID)
 	case IsNotFound(err):
@@ -315,7 +324,11 @@ func (l *lane) conclude(err *Error, inBand bool, address string) *Error {
 	case err.Kind == Throttled:
 		l.win.answered()
 		l.trouble = err
-		l.resume = time.Now().Add(max(l.pauses.next(), err.RetryAfter))
+		pause := max(l.pauses.next(), err.RetryAfter)
+		if err.RetryAfter > 0 { // the service knows better: a shard that has not adopted yet is worth another try soon
+			pause = min(pause, throttledPauses*err.RetryAfter)
+		}
+		l.resume = time.Now().Add(pause)
 		return nil
 	case err.Kind == StaleProducer:
 		l.win.answered()
@@ -326,7 +339,10 @@ func (l *lane) conclude(err *Error, inBand bool, address string) *Error {
 	case err.Kind == ShardClosed:
 		// The first batch is not stored and will not be, and so are those after it in the session: handDown takes them on.
 		l.win.answered()
-		l.p.c.maps.outdate(l.p.stream, time.Now())
+		l.p.seal(l.known.streamID, l.shard, err.Successors)
+		if l.p.opts.Shard != nil { // nobody looks for those that take over: what is put from now on is refused at once
+			l.p.c.maps.outdate(l.p.stream, time.Now())
+		}
 		return err
 	case err.Kind == NotFound:
 		// The map decides whether the stream is gone: this node may lag.

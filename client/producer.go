@@ -122,9 +122,12 @@ type Producer struct {
 	flights flights       // of batches
 	salt    atomic.Uint64 // of the next record of a salted key
 
+	routing atomic.Pointer[routing] // nil until a shard was closed; stored with mu held
+
 	mu     sync.RWMutex
 	lanes  map[uint32]*lane
 	closed bool
+	sealed sealedShards // guarded by mu
 }
 
 // Producer returns a producer for a stream. It asks the cluster nothing yet: an
@@ -186,6 +189,7 @@ func (p *Producer) put(ctx context.Context, r Record, done func(Result)) (*batch
 	if err != nil {
 		return nil, 0, err
 	}
+	m = p.routed(m)
 	if err := p.checkSize(ctx, m, rec); err != nil {
 		return nil, 0, err
 	}
@@ -248,6 +252,7 @@ func (p *Producer) place(ctx context.Context, m *partitionMap, rec record.Record
 		if m, err = p.c.maps.newer(ctx, p.stream, m.fetched); err != nil {
 			return nil, 0, err
 		}
+		m = p.routed(m)
 	}
 	return nil, 0, last
 }

@@ -418,6 +418,47 @@ func TestFlushWaitsForAllOfAClosedShard(t *testing.T) {
 	})
 }
 
+// TestMergeOfWhichOneParentHasSaidThatItIsClosed: what is put for the other's keys waits for the child too, also if nothing was
+// put for them before; and the child is used before the map says that it is open.
+func TestMergeOfWhichOneParentHasSaidThatItIsClosed(t *testing.T) {
+	for _, used := range []bool{false, true} {
+		inFake(t, 1, func(t *testing.T, f *fakeCluster, sh *fakeShard, c *Client) {
+			halves := sh.keys.SplitEven(2)
+			low, high := keyFor(halves[0]), keyFor(halves[1])
+			f.reshard(f.streams["s"], []*fakeShard{sh}, halves, func() {})
+			f.mu.Lock()
+			parents := f.streams["s"].open()
+			f.mu.Unlock()
+			p := producer(t, c, ProducerOptions{})
+			p.mustPut(t, low).Result()
+			if used {
+				p.mustPut(t, high).Result()
+			}
+			var resharding sync.WaitGroup
+			defer resharding.Wait()
+			resharding.Go(func() {
+				f.reshard(f.streams["s"], parents, []hashkey.Range{sh.keys}, func() { time.Sleep(time.Second) })
+			})
+			time.Sleep(1500 * time.Millisecond) // the first is sealed, the second is not
+			pending := []*Pending{p.mustPut(t, low)}
+			time.Sleep(10 * time.Millisecond)
+			for range 5 {
+				pending = append(pending, p.mustPut(t, high), p.mustPut(t, low))
+			}
+			for i, q := range pending {
+				if r := q.Result(); r.Err != nil || r.Shard != 3 {
+					t.Errorf("record %d: %+v", i, r)
+				}
+			}
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			if parents[0].closed {
+				t.Error("the records waited for the map")
+			}
+		})
+	}
+}
+
 // TestStreamMadeAnewAfterAReshard: the lineage of the one that was deleted holds nobody up.
 func TestStreamMadeAnewAfterAReshard(t *testing.T) {
 	inFake(t, 1, func(t *testing.T, f *fakeCluster, sh *fakeShard, c *Client) {
