@@ -22,7 +22,7 @@ type WriterOptions struct {
 	// the end, over all logs. 128 MiB; negative for none.
 	CacheBytes int64
 	// OpenFilesMax bounds the segments kept open, once for reading and once
-	// for writing. 256.
+	// for writing; while a log is written it may be one more. 256.
 	OpenFilesMax int
 	// OnError is called once per log that fails, from any goroutine. It must not
 	// wait for a log or the Writer; shutting them down is another goroutine's work.

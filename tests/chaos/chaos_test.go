@@ -25,6 +25,9 @@ var (
 	flagReshard = flag.Duration("chaos.reshard", 2*time.Second, "time between two reshards, on average; 0 for none")
 	flagStorms  = flag.Int("chaos.storms", 1, "how many ask for reshards at the same time")
 	flagBytes   = flag.Int("chaos.bytes", 0, "bytes that each record of these has in addition")
+	flagFollow  = flag.Int("chaos.followers", 2, "how many followers each shard has")
+	flagFlight  = flag.Int64("chaos.inflight", 4<<20, "bytes that a producer of the client library holds at most")
+	flagCalm    = flag.Duration("chaos.calm", 0, "time without faults after each step of the nemesis, in addition")
 	flagFaults  = flag.Bool("chaos.faults", true, "let nodes fail; without it there is load, and reshards, only")
 	flagRace    = flag.Bool("chaos.race", false, "build the nodes with the race detector")
 	flagStall   = flag.Duration("chaos.stall", 10*time.Second, "longest time without writes after a fault of one node (I14)")
@@ -39,8 +42,8 @@ func TestChaos(t *testing.T) {
 	if seed == 0 {
 		seed = uint64(time.Now().UnixNano()) % 1_000_000
 	}
-	replay := fmt.Sprintf("go test ./tests/chaos -run 'TestChaos$' -count=1 -chaos.seed=%d -chaos.seconds=%d -chaos.nodes=%d -chaos.shards=%d -chaos.rate=%d -chaos.bytes=%d -chaos.reshard=%v -chaos.storms=%d -chaos.faults=%v",
-		seed, *flagSeconds, *flagNodes, *flagShards, *flagRate, *flagBytes, *flagReshard, *flagStorms, *flagFaults)
+	replay := fmt.Sprintf("go test ./tests/chaos -run 'TestChaos$' -count=1 -chaos.seed=%d -chaos.seconds=%d -chaos.nodes=%d -chaos.shards=%d -chaos.rate=%d -chaos.bytes=%d -chaos.reshard=%v -chaos.storms=%d -chaos.followers=%d -chaos.inflight=%d -chaos.calm=%v -chaos.faults=%v",
+		seed, *flagSeconds, *flagNodes, *flagShards, *flagRate, *flagBytes, *flagReshard, *flagStorms, *flagFollow, *flagFlight, *flagCalm, *flagFaults)
 	t.Logf("replay: %s", replay)
 	defer func() {
 		if t.Failed() {
@@ -96,6 +99,7 @@ func (r *run) attack() (*nemesis, *storm) {
 			n.work(load)
 		}
 		<-load.Done()
+		r.loadEnded()
 		r.note("heal")
 		n.heal()
 		storms.Wait()
@@ -226,8 +230,8 @@ func (r *run) judge(before map[string]history.Resources, n *nemesis, resharding 
 	if *flagReshard > 0 && closed == 0 && *flagSeconds >= 20 {
 		r.t.Error("no shard was split or merged: the run shows nothing of it")
 	}
-	fmt.Printf("chaos seed %d: %v; %s; %d shards closed by %d reshards, %d refused, %d without answer; %s; %d violations\n",
-		r.seed, total, n.summary(recoveries), closed, resharding.done, resharding.refused, resharding.unknown, r.pauses(ctx, all), len(violations))
+	fmt.Printf("chaos seed %d: %v, %.1f MB/s under load; %s; %d shards closed by %d reshards, %d refused, %d without answer; %s; %d violations\n",
+		r.seed, total, r.rate, n.summary(recoveries), closed, resharding.done, resharding.refused, resharding.unknown, r.pauses(ctx, all), len(violations))
 }
 
 func countClosed(shards []history.Shard) (n int) {

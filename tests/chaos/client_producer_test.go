@@ -52,7 +52,7 @@ func (p *clientProducer) session(ctx context.Context, c *client.Client) {
 	options := client.ProducerOptions{
 		BatchBytes:       2<<10 + p.rng.IntN(128<<10),
 		InFlightPerShard: 1 + p.rng.IntN(16),
-		MaxBytesInFlight: 4 << 20,
+		MaxBytesInFlight: *flagFlight,
 	}
 	if p.plain {
 		options = client.ProducerOptions{}
@@ -110,6 +110,7 @@ func (p *clientProducer) put(ctx context.Context, s *session, producer *client.P
 	i := len(s.writes)
 	s.writes = append(s.writes, history.Write{Value: v, Sent: sent})
 	s.mu.Unlock()
+	record := client.Record{PartitionKey: history.KeyText(v.Key), Data: history.Encode(v, p.size())}
 	settle := func(r client.Result) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -119,6 +120,7 @@ func (p *clientProducer) put(ctx context.Context, s *session, producer *client.P
 		case r.Err == nil:
 			w.Outcome, w.Shard, w.Seq = history.Acked, r.Shard, r.Sequence
 			p.stream.acked(r.Shard, sent)
+			p.run.ackedBytes.Add(int64(len(record.Data)))
 		case client.MaybeWritten(r.Err):
 			s.failed = true
 		default:
@@ -128,7 +130,6 @@ func (p *clientProducer) put(ctx context.Context, s *session, producer *client.P
 			p.run.note("stream %s: %v: %v", p.stream.name, v, r.Err)
 		}
 	}
-	record := client.Record{PartitionKey: history.KeyText(v.Key), Data: history.Encode(v, p.size())}
 	if err := producer.PutFunc(ctx, record, settle); err != nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()

@@ -41,7 +41,7 @@ func (n *nemesis) work(ctx context.Context) {
 		default:
 			n.single(ctx, s)
 		}
-		wait(ctx, s.settle)
+		wait(ctx, s.settle+*flagCalm)
 	}
 	n.endFault()
 }

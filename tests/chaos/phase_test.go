@@ -27,27 +27,15 @@ func TestReshardOutlivesACrashAtEachPhase(t *testing.T) {
 		t.Skip("kills twenty nodes; runs without -short")
 	}
 	r := begin(t, 1, cluster.Options{Name: "phases", Race: *flagRace, Failpoints: true}, newStream("events", 2, 3))
-	before, err := r.resources(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.started = time.Now()
-	load, endLoad := context.WithTimeout(t.Context(), 8*time.Minute)
-	defer endLoad()
-	done := &storm{run: r}
-	r.underLoad(load, func() {
-		defer endLoad()
+	count := &storm{}
+	r.besideLoad(count, func(ctx context.Context) error {
 		for i, mark := range append(slices.Clone(marks), marks...) {
-			if err := r.dieAt(load, mark, i < len(marks), done); err != nil {
-				t.Errorf("%s: %v", mark, err)
-				break
+			if err := r.dieAt(ctx, mark, i < len(marks), count); err != nil {
+				return fmt.Errorf("%s: %w", mark, err)
 			}
 		}
-		if err := r.cluster.StartDown(); err != nil {
-			t.Error(err)
-		}
+		return nil
 	})
-	r.judge(before, &nemesis{run: r}, done)
 }
 
 // dieAt begins a split or a merge that a node dies in, and waits until it is done and the cluster is healthy again.
@@ -57,34 +45,12 @@ func (r *run) dieAt(ctx context.Context, mark string, split bool, count *storm) 
 	if err := r.cluster.ArmFailpoint(mark); err != nil {
 		return err
 	}
-	c := r.dial(ctx)
-	if c == nil {
-		return fmt.Errorf("no node answers")
-	}
-	defer c.Close()
-	op := client.Reshard{ID: fmt.Sprintf("%s-%v", mark, split), Reason: "a node dies at " + mark, Wait: true}
 	r.note("%s, split %v", mark, split)
-	shards, err := r.shardsOf(ctx, r.streams[0])
-	if err != nil {
+	op := client.Reshard{ID: fmt.Sprintf("%s-%v", mark, split), Reason: "a node dies at " + mark, Wait: true}
+	if _, err := r.splitOrMerge(ctx, r.streams[0], split, op); err != nil {
 		return err
 	}
-	one, other := widest(shards, split)
-	var done *levadav1.Reshard
-	err = cluster.Await(ctx, func(ctx context.Context) (err error) { // the node that is asked may be the one that dies
-		if split {
-			done, err = c.SplitShard(ctx, r.streams[0].name, one, nil, 2, op)
-		} else {
-			done, err = c.MergeShards(ctx, r.streams[0].name, one, other, op)
-		}
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	if done.GetPhase() != "done" {
-		return fmt.Errorf("the reshard ended as %v", done)
-	}
-	err = cluster.Await(ctx, func(context.Context) error { // the last of the marks come after its end
+	err := cluster.Await(ctx, func(context.Context) error { // the last of the marks come after its end
 		if !r.cluster.FailpointHit() {
 			return fmt.Errorf("no node died")
 		}
@@ -98,6 +64,37 @@ func (r *run) dieAt(ctx context.Context, mark string, split bool, count *storm) 
 		return err
 	}
 	return r.cluster.AwaitHealthy(ctx)
+}
+
+// splitOrMerge halves the shard with the most keys of a stream or joins its two neighbours with the fewest, and waits for
+// the end. Whoever is asked may go away meanwhile: then another node is, with the same id.
+func (r *run) splitOrMerge(ctx context.Context, s *stream, split bool, op client.Reshard) (*levadav1.Reshard, error) {
+	c := r.dial(ctx)
+	if c == nil {
+		return nil, fmt.Errorf("no node answers")
+	}
+	defer c.Close()
+	shards, err := r.shardsOf(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	one, other := widest(shards, split)
+	var done *levadav1.Reshard
+	err = cluster.Await(ctx, func(ctx context.Context) (err error) {
+		if split {
+			done, err = c.SplitShard(ctx, s.name, one, nil, 2, op)
+		} else {
+			done, err = c.MergeShards(ctx, s.name, one, other, op)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if done.GetPhase() != "done" {
+		return nil, fmt.Errorf("the reshard ended as %v", done)
+	}
+	return done, nil
 }
 
 // widest returns the open shard with the most keys, or, for a merge, the two neighbours with the fewest.

@@ -38,9 +38,10 @@ func (r *run) watch(ctx context.Context, followers *sync.WaitGroup) {
 				if name := s.name + sh.GetId(); !seen[name] {
 					seen[name] = true
 					number, nodes := sh.GetNumber(), r.cluster.Nodes
-					alone, through := nodes[int(number)%len(nodes)], nodes[int(number+1)%len(nodes)]
-					followers.Go(func() { r.follow(ctx, s, number, alone, true) })
-					followers.Go(func() { r.follow(ctx, s, number, through, false) })
+					for i := range *flagFollow { // in turn from a fixed replica alone and through any
+						node := nodes[(int(number)+i)%len(nodes)]
+						followers.Go(func() { r.follow(ctx, s, number, node, i%2 == 0) })
+					}
 				}
 			}
 			if problem := history.Untiled(ranges); problem != "" {

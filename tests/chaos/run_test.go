@@ -23,10 +23,16 @@ type run struct {
 	started time.Time
 	seed    uint64
 	streams []*stream
+
+	ackedBytes atomic.Int64 // of the payloads of the client library's producers
+	rate       float64      // MB/s acknowledged to them while there was load; set once
 }
 
 // now is the time since the run began, from the monotonic clock.
 func (r *run) now() time.Duration { return time.Since(r.started) }
+
+// loadEnded notes how much was acknowledged while the load lasted, from the beginning of the run to now.
+func (r *run) loadEnded() { r.rate = float64(r.ackedBytes.Load()) / 1e6 / r.now().Seconds() }
 
 // note writes a line of the run's story, shown when the test fails.
 func (r *run) note(format string, args ...any) {
