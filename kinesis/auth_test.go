@@ -11,9 +11,26 @@ func TestMatches(t *testing.T) {
 		pattern, text string
 		want          bool
 	}{
-		{"", "", true}, {"", "a", false}, {"*", "", true}, {"*", "abc", true}, {"a", "a", true}, {"a", "b", false}, {"a*", "a", true}, {"a*", "abc", true}, {"*c", "abc", true},
-		{"a*c", "abc", true}, {"a*c", "ab", false}, {"a*b*c", "aXbYc", true}, {"a*b*c", "acb", false}, {"?", "a", true}, {"?", "", false}, {"a?c", "abc", true}, {"**", "x", true},
-		{"Get*", "GetRecords", true}, {"Get*", "PutRecord", false}, {"orders-*", "orders", false},
+		{"", "", true},
+		{"", "a", false},
+		{"*", "", true},
+		{"*", "abc", true},
+		{"a", "a", true},
+		{"a", "b", false},
+		{"a*", "a", true},
+		{"a*", "abc", true},
+		{"*c", "abc", true},
+		{"a*c", "abc", true},
+		{"a*c", "ab", false},
+		{"a*b*c", "aXbYc", true},
+		{"a*b*c", "acb", false},
+		{"?", "a", true},
+		{"?", "", false},
+		{"a?c", "abc", true},
+		{"**", "x", true},
+		{"Get*", "GetRecords", true},
+		{"Get*", "PutRecord", false},
+		{"orders-*", "orders", false},
 	} {
 		if got := matches(c.pattern, c.text); got != c.want {
 			t.Errorf("%q fits %q: %v", c.text, c.pattern, got)
@@ -34,8 +51,15 @@ func TestPermits(t *testing.T) {
 		action, stream string
 		want           bool
 	}{
-		{"PutRecord", "orders", true}, {"PutRecords", "log-1", true}, {"PutRecord", "order", false}, {"GetRecords", "orders", false}, {"DescribeStream", "orders", true},
-		{"DescribeStreamSummary", "orders", false}, {"ListStreams", "", true}, {"PutRecord", "", false}, {"ListShards", "anything", true},
+		{"PutRecord", "orders", true},
+		{"PutRecords", "log-1", true},
+		{"PutRecord", "order", false},
+		{"GetRecords", "orders", false},
+		{"DescribeStream", "orders", true},
+		{"DescribeStreamSummary", "orders", false},
+		{"ListStreams", "", true},
+		{"PutRecord", "", false},
+		{"ListShards", "anything", true},
 	} {
 		if got := k.permits(c.action, c.stream); got != c.want {
 			t.Errorf("%s on %q: %v", c.action, c.stream, got)
@@ -63,9 +87,14 @@ func TestPolicies(t *testing.T) {
 		action string
 		want   policyVerdict
 	}{
-		{who("111111111111", "amy"), "GetRecords", policyAllows}, {who("111111111111", "amy"), "PutRecord", policySilent}, {who("222222222222", "bob"), "DescribeStream", policyAllows},
-		{who("222222222222", "eve"), "GetRecords", policySilent}, {who("333333333333", "x"), "PutRecord", policyAllows}, {who("333333333333", "x"), "DeleteStream", policyDenies},
-		{who("000000000000", "own"), "DeleteStream", policyDenies}, {who("000000000000", "own"), "GetRecords", policySilent},
+		{who("111111111111", "amy"), "GetRecords", policyAllows},
+		{who("111111111111", "amy"), "PutRecord", policySilent},
+		{who("222222222222", "bob"), "DescribeStream", policyAllows},
+		{who("222222222222", "eve"), "GetRecords", policySilent},
+		{who("333333333333", "x"), "PutRecord", policyAllows},
+		{who("333333333333", "x"), "DeleteStream", policyDenies},
+		{who("000000000000", "own"), "DeleteStream", policyDenies},
+		{who("000000000000", "own"), "GetRecords", policySilent},
 	} {
 		if got := p.judge(c.who, c.action); got != c.want {
 			t.Errorf("%s %s: %v, want %v", c.who.principal(), c.action, got, c.want)
@@ -82,9 +111,22 @@ func TestPoliciesThatCannotBeEnforcedAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range [][2]string{
-		{`"Effect"`, `"Condition":{},"Effect"`}, {`"Action":`, `"NotAction":`}, {`"Principal":"*"`, `"NotPrincipal":"*"`}, {`"Principal":"*"`, `"Principal":{"Service":"x"}`}, {`"Principal":"*"`, `"Principal":"me"`},
-		{`"Resource":"*"`, `"Resource":"arn:aws:kinesis:us-east-1:000000000000:stream/other"`}, {`"Allow"`, `"Perhaps"`}, {`2012-10-17`, `2020-01-01`}, {`"Action":"kinesis:GetRecords",`, ``}, {`"Resource":"*"`, `"Resource":"*","Resource2":"*"`},
-		{`[{`, `[],"X":[{`}, {sound, `{}`}, {sound, ``}, {sound, sound + sound}, {sound, `[]`}, {`"kinesis:GetRecords"`, `7`},
+		{`"Effect"`, `"Condition":{},"Effect"`},
+		{`"Action":`, `"NotAction":`},
+		{`"Principal":"*"`, `"NotPrincipal":"*"`},
+		{`"Principal":"*"`, `"Principal":{"Service":"x"}`},
+		{`"Principal":"*"`, `"Principal":"me"`},
+		{`"Resource":"*"`, `"Resource":"arn:aws:kinesis:us-east-1:000000000000:stream/other"`},
+		{`"Allow"`, `"Perhaps"`},
+		{`2012-10-17`, `2020-01-01`},
+		{`"Action":"kinesis:GetRecords",`, ``},
+		{`"Resource":"*"`, `"Resource":"*","Resource2":"*"`},
+		{`[{`, `[],"X":[{`},
+		{sound, `{}`},
+		{sound, ``},
+		{sound, sound + sound},
+		{sound, `[]`},
+		{`"kinesis:GetRecords"`, `7`},
 	} {
 		text := strings.Replace(sound, c[0], c[1], 1)
 		if text == sound {
