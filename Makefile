@@ -6,7 +6,7 @@ BUF         := github.com/bufbuild/buf/cmd/buf@v1.75.0
 PLUGINS     := google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12 google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2
 
 # Packages whose tests run under the race detector: those with goroutines of their own.
-CONCURRENT := ./wal/... ./journal/... ./partition/... ./raftfsm/... ./meta/... ./membership/... ./client/... ./node/... ./internal/vfs/... ./cmd/... ./configs/...
+CONCURRENT := ./wal/... ./journal/... ./partition/... ./raftfsm/... ./meta/... ./membership/... ./client/... ./node/... ./internal/vfs/... ./kinesis/... ./cmd/... ./configs/...
 
 FUZZTIME      ?= 20000x
 CHAOS_SECONDS ?= 60

@@ -181,6 +181,7 @@ func TestNoContextInStructs(t *testing.T) {
 
 // contextFields lists the files whose structs may keep a context, with the reason.
 var contextFields = map[string]string{
+	"kinesis/server.go":    "the life of the server: parent of what is pushed until it ends",
 	"partition/replica.go": "the replica's own life: it bounds work that no call waits for",
 	"raftfsm/session.go":   "the life of a connection: parent of the calls served on it",
 	"raftfsm/transport.go": "the life of the transport: parent of its dials and served calls",

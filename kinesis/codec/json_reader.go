@@ -282,7 +282,7 @@ func (r *jsonReader) escape(out []byte) []byte {
 	return utf8.AppendRune(out, utf8.RuneError)
 }
 
-// unit reads the escape \uXXXX.
+// unit reads an escape of four hexadecimal digits.
 func (r *jsonReader) unit() rune {
 	if r.at+6 > len(r.b) {
 		r.at = len(r.b)

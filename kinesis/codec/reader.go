@@ -57,11 +57,13 @@ type SyntaxError struct {
 	Text   string
 }
 
+// Error is the text and where.
 func (e *SyntaxError) Error() string { return fmt.Sprintf("%s at byte %d", e.Text, e.Offset) }
 
 // TypeError says that a body has a value of a kind that does not belong where it is. Text is worded as the service does.
 type TypeError struct{ Text string }
 
+// Error is the text.
 func (e *TypeError) Error() string { return e.Text }
 
 // unfit is the error of a value of one kind where another is expected. The words are those of the original service, whose clients' tests know them.
