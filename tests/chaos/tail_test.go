@@ -16,7 +16,7 @@ import (
 
 const (
 	// askersPerStream is how many ask for the ends of a stream's shards at the same time.
-	askersPerStream = 2
+	askersPerStream = 4
 	// burstMax is the most questions that follow each other at once. Through different nodes, these
 	// find a node that does not know yet what another one has told.
 	burstMax = 4
