@@ -20,8 +20,10 @@ const (
 	// burstMax is the most questions that follow each other at once. Through different nodes, these
 	// find a node that does not know yet what another one has told.
 	burstMax = 4
-	// askMax bounds one question: a node that was cut off or lags says nothing for as long as it may.
-	askMax = 2 * time.Second
+	// askMax and askMost bound one question, the latter one in eight: a node that was cut off or lags says nothing
+	// for as long as it may, and then perhaps something old.
+	askMax  = 200 * time.Millisecond
+	askMost = 6 * time.Second
 	// backMax is how far before the end a read begins at most.
 	backMax = 16
 )
@@ -69,7 +71,11 @@ func (a *asker) anyShard() (uint32, bool) {
 
 // ask asks one node and notes its answer. Without one there is nothing to hold against anybody.
 func (a *asker) ask(ctx context.Context, shard uint32, node *cluster.Node) {
-	ctx, cancel := context.WithTimeout(ctx, askMax)
+	most := askMax
+	if a.rng.IntN(8) == 0 {
+		most = askMost
+	}
+	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	streams, err := node.Streams()
 	if err != nil {
