@@ -164,12 +164,14 @@ func (l *linear) saw(number uint32, o operation) {
 	}
 }
 
-// shard goes through one log.
+// shard goes through one log. An operation that was called too late for its place is named once, beside the first that was over
+// before it: one tail that is old would else be held against everything since.
 func (l *linear) shard(number uint32, all []operation) {
 	slices.SortFunc(all, func(a, b operation) int {
 		return cmp.Or(cmp.Compare(a.place, b.place), cmp.Compare(a.verb, b.verb), cmp.Compare(a.sent, b.sent))
 	})
 	var latest operation // that with the latest call among those before the group
+	named := false
 	for i := 0; i < len(all); {
 		end := i + 1
 		for end < len(all) && all[end].place == all[i].place && all[end].verb == all[i].verb {
@@ -179,13 +181,14 @@ func (l *linear) shard(number uint32, all []operation) {
 			if o.verb == appended && k > 0 {
 				l.report.add("I9", "shard %d: %s and %s took the same place", number, l.name(all[i]), l.name(o))
 			}
-			if o.done < latest.sent {
+			if o.done < latest.sent && !named {
+				named = true
 				l.report.add("I9", "shard %d: %s was over before %s began, but comes after it in the log", number, l.name(o), l.name(latest))
 			}
 		}
 		for _, o := range all[i:end] {
 			if o.sent > latest.sent {
-				latest = o
+				latest, named = o, false
 			}
 		}
 		i = end

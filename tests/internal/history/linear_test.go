@@ -105,6 +105,7 @@ func TestCheckLinear(t *testing.T) {
 		{"two tails at the same time in any order", changes{tail(2, 45, 55), tail(3, 45, 50)}, nil},
 		{"a tail goes on", changes{tail(2, 41, 45), tail(3, 46, 49)}, nil},
 		{"a tail goes back", changes{tail(3, 41, 45), tail(2, 46, 49)}, []string{"the tail 3, told by a [41ms, 45ms] was over before the tail 2, told by a [46ms, 49ms]"}},
+		{"a tail that lacks all is named once", changes{tail(0, 500, 505)}, []string{"counter 1 at 0 [10ms, 20ms] was over before the tail 0"}},
 		{"a tail goes back behind what has no answer", changes{tail(4, 71, 75), tail(3, 76, 80)}, []string{"the tail 4, told by a [71ms, 75ms] was over before the tail 3"}},
 		{"a tail beyond the log", changes{tail(5, 71, 75)}, []string{"the tail 5, told by a [71ms, 75ms], but the log ends at 4"}},
 		{"a reader may be late", changes{sight(1, 500)}, nil},
