@@ -44,9 +44,11 @@ const (
 type groupStatus struct {
 	Running bool   `json:"running"`
 	Leader  bool   `json:"leader"`
-	Settled bool   `json:"settled"` // a leader that has applied what was acknowledged before it led
 	Applied uint64 `json:"applied"`
+	// Settled: it leads, and the shard ended no earlier when it was asked. Else Next is what this replica has, and Closed is not told.
+	Settled bool   `json:"settled"`
 	Next    uint64 `json:"next_ordinal"`
+	Closed  bool   `json:"closed,omitempty"`
 }
 
 func (n *Node) registerCalls() {
@@ -61,7 +63,10 @@ func (n *Node) registerCalls() {
 	n.transport.Handle(callSamples, n.serveSamples)
 }
 
-func (n *Node) serveGroupStatus(_ context.Context, _ string, request []byte) ([]byte, error) {
+// statusPatience bounds how long an answer waits for the leader's replica to apply what is committed.
+const statusPatience = time.Second
+
+func (n *Node) serveGroupStatus(ctx context.Context, _ string, request []byte) ([]byte, error) {
 	if len(request) != 8 {
 		return nil, fault.New(fault.Invalid, "group status wants 8 bytes, got %d", len(request))
 	}
@@ -70,7 +75,12 @@ func (n *Node) serveGroupStatus(_ context.Context, _ string, request []byte) ([]
 	if group == meta.MetaGroup {
 		st = groupStatus{Running: true, Leader: n.metaRaft.IsLeader(), Applied: n.metaRaft.AppliedIndex()}
 	} else if s := n.shards.byGroup(group); s != nil {
-		st = groupStatus{Running: true, Leader: s.raft.IsLeader(), Settled: s.leads() && s.raft.VerifyLeader() == nil, Applied: s.raft.AppliedIndex(), Next: s.replica.Tail()}
+		ctx, cancel := context.WithTimeout(ctx, statusPatience)
+		defer cancel()
+		st = groupStatus{Running: true, Leader: s.raft.IsLeader(), Applied: s.raft.AppliedIndex()}
+		if st.Next, st.Closed, st.Settled = s.end(ctx); !st.Settled {
+			st.Next = s.replica.Tail()
+		}
 	}
 	return json.Marshal(st)
 }

@@ -25,6 +25,7 @@ import (
 	pb "github.com/levada-stream/levada/api/levada/v1"
 	"github.com/levada-stream/levada/client"
 	"github.com/levada-stream/levada/configs"
+	"github.com/levada-stream/levada/internal/vfs"
 )
 
 // patience bounds every wait of these tests.
@@ -88,7 +89,8 @@ func freePorts(t *testing.T, n int) []string {
 // testNode is a node that runs in this process.
 type testNode struct {
 	cfg   configs.Config
-	node  *Node // of the latest start
+	node  *Node      // of the latest start
+	disk  *vfs.Fault // of the same
 	stop  context.CancelFunc
 	ended chan error
 }
@@ -108,6 +110,8 @@ func (n *testNode) begin(t *testing.T) <-chan Info {
 	if n.node, err = newNode(n.cfg, hclog.NewNullLogger()); err != nil {
 		t.Fatal(err)
 	}
+	n.disk = vfs.NewFault(n.node.fs)
+	n.node.fs = n.disk
 	ended, serves := n.ended, make(chan Info, 1)
 	go func() {
 		err := n.node.serve(ctx, func(i Info) { serves <- i })

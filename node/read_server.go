@@ -123,28 +123,52 @@ const (
 	// completeTimeout bounds how long a read waits for its replica to catch up.
 	completeTimeout = 5 * time.Second
 	completePoll    = 5 * time.Millisecond
+	// applyPoll is how often a leader looks whether it has applied what is committed.
+	applyPoll = time.Millisecond
 )
 
-// complete returns once this replica holds every record that was acknowledged
-// before the call: a reader that asks where the end is must not miss its own
-// writes because a follower, or a leader just elected, has not applied them yet.
+// end returns where the shard ends and whether it is closed there, no earlier than any replica had it before the call.
+// Only its leader can tell.
+func (s *shard) end(ctx context.Context) (next uint64, closed, ok bool) {
+	if !s.leads() {
+		return 0, false, false
+	}
+	// A leader that was paused or cut off does not know yet that another one has gone on. If this one lost
+	// the lead meanwhile and has it again, it must have settled again.
+	index, err := s.raft.ReadIndex()
+	if err != nil || !s.leads() {
+		return 0, false, false
+	}
+	for s.raft.AppliedIndex() < index {
+		select {
+		case <-time.After(applyPoll):
+		case <-ctx.Done():
+			return 0, false, false
+		}
+	}
+	next, closed = s.replica.End()
+	return next, closed, true
+}
+
+// complete returns once this replica has every record that was acknowledged, or read from any replica, before the
+// call, and knows that the shard is closed if any did: a reader that asks where the end is must not miss its own
+// writes, nor what it was told before, because a follower, or a leader just elected, has not applied them yet.
 func (n *Node) complete(ctx context.Context, here *shard) error {
 	ctx, cancel := context.WithTimeout(ctx, completeTimeout)
 	defer cancel()
 	tick := time.NewTicker(completePoll)
 	defer tick.Stop()
-	end, known := uint64(0), false
+	var end groupStatus // Settled once it is known
 	for {
-		if known && here.replica.Tail() >= end {
+		if end.Settled {
+			if tail, closed := here.replica.End(); tail >= end.Next && (closed || !end.Closed) {
+				return nil
+			}
+		} else if _, _, ok := here.end(ctx); ok {
 			return nil
-		}
-		// A leader that was paused or cut off does not know yet that another one has gone on.
-		if here.leads() && here.raft.VerifyLeader() == nil {
-			return nil
-		}
-		if leader, _ := here.raft.Leader(); !known && leader != "" && leader != n.nodeID {
+		} else if leader, _ := here.raft.Leader(); leader != "" && leader != n.nodeID {
 			if st, err := n.groupStatusOf(ctx, leader, here.group); err == nil && st.Settled {
-				end, known = st.Next, true
+				end = st
 				continue
 			}
 		}
@@ -288,11 +312,12 @@ func (r *reader) page(ctx context.Context, wait bool, most time.Duration) (*pb.R
 		r.next, last = b.First+uint64(b.Count), b.Time
 	}
 	resp.NextOrdinal = r.next
-	resp.TailOrdinal = max(r.shard.replica.Tail(), r.next)
+	tail, closed := r.shard.replica.End() // at once: between two questions the last record could come
+	resp.TailOrdinal = max(tail, r.next)
 	if resp.NextOrdinal < resp.TailOrdinal {
 		resp.MillisBehind = max(0, r.n.now().UnixMilli()-last)
 	}
-	if r.shard.replica.Closed() && resp.NextOrdinal >= resp.TailOrdinal {
+	if closed && resp.NextOrdinal >= resp.TailOrdinal {
 		if resp.EndOfShard, resp.Children = true, r.n.successors(r.meta); len(resp.Children) == 0 {
 			return nil, fault.New(fault.Unavailable, "this node does not know yet who takes over from %s; go on at another", r.meta.ID())
 		}

@@ -17,6 +17,12 @@ func (r *Replica) First() uint64 {
 // Tail returns the ordinal after the last record that was applied here.
 func (r *Replica) Tail() uint64 { return r.current().next }
 
+// End returns Tail and Closed as of one moment: no record follows the tail of a closed shard.
+func (r *Replica) End() (tail uint64, closed bool) {
+	v := r.current()
+	return v.next, v.closed
+}
+
 // TailTime returns the entry time of the last command applied here, in ms since the Unix epoch.
 func (r *Replica) TailTime() int64 { return r.current().time }
 

@@ -82,6 +82,14 @@ func (s *logStore) LastIndex() (uint64, error) {
 	return max(last, tail), nil
 }
 
+// entry reads one entry, durable or not.
+func (s *logStore) entry(index uint64, into *journal.Entry) error {
+	if s.early.get(index, into) {
+		return nil
+	}
+	return s.log.Get(s.group, index, into)
+}
+
 // GetLog implements raft.LogStore. The library panics on most errors, and never checks whether
 // the entry at its snapshot's index is still there before it compares terms with it: a
 // follower that installed a snapshot would refuse a leader whose log ends exactly there, for
@@ -89,10 +97,7 @@ func (s *logStore) LastIndex() (uint64, error) {
 // not, since it would send it.
 func (s *logStore) GetLog(index uint64, l *raft.Log) error {
 	var e journal.Entry
-	var err error
-	if !s.early.get(index, &e) {
-		err = s.log.Get(s.group, index, &e)
-	}
+	err := s.entry(index, &e)
 	if err == nil {
 		*l = raft.Log{Index: e.Index, Term: e.Term, Type: raft.LogType(e.Type), Data: e.Data, Extensions: e.Extensions}
 		if e.AppendedAt != 0 {

@@ -4,6 +4,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/levada-stream/levada/internal/fault"
+	"github.com/levada-stream/levada/journal"
 )
 
 // verification is one question to the voters whether this replica leads still, shared by all that
@@ -32,6 +33,48 @@ func (g *Group) VerifyLeader() error {
 	}
 	<-v.done
 	return v.err
+}
+
+// ReadIndex confirms with a majority that this replica led after the call began, and returns how far AppliedIndex has
+// to be so that this replica's state is no older than that of any other was when the call began. A leader that was just elected
+// has to have had a Barrier before.
+//
+// A leader knows first what is committed, but not always applies it first: what a follower has shown to its
+// readers may still be on its way to the leader's own state machine.
+func (g *Group) ReadIndex() (uint64, error) {
+	if err := g.VerifyLeader(); err != nil {
+		return 0, err
+	}
+	in, err := g.instance()
+	if err != nil {
+		return 0, err
+	}
+	committed, applied := in.raft.CommitIndex(), in.fsm.applied.Load()
+	if e := in.trans.early.Load(); e != nil {
+		committed = min(committed, e.limit()) // nobody was told more
+	}
+	for ; committed > applied; committed-- {
+		kind, err := g.kindOf(committed)
+		if err != nil {
+			return 0, fault.New(fault.Unavailable, "group %d: what is entry %d: %w", g.id, committed, err)
+		}
+		if kind == raft.LogCommand || kind == raft.LogConfiguration { // others never reach the state machine
+			return committed, nil
+		}
+	}
+	return applied, nil
+}
+
+// kindOf returns the type of an entry. Unlike the library's own reads it does not end the group if that cannot be read.
+func (g *Group) kindOf(index uint64) (raft.LogType, error) {
+	if g.stores.shared == nil {
+		var l raft.Log
+		err := g.stores.logs.GetLog(index, &l)
+		return l.Type, err
+	}
+	var e journal.Entry
+	err := g.stores.shared.entry(index, &e)
+	return raft.LogType(e.Type), err
 }
 
 // runVerifications asks while anybody waits, one round after the other.

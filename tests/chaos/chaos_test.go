@@ -125,6 +125,9 @@ func (r *run) underLoad(load context.Context, work func()) {
 			producers.Go(func() { p.work(load) })
 		}
 		followers.Go(func() { r.consume(following, s) })
+		for k := range uint64(askersPerStream) {
+			followers.Go(func() { r.askTails(following, s, r.random(purpose+50+k)) })
+		}
 	}
 	work()
 	healed := r.now()
@@ -193,7 +196,7 @@ func (r *run) judge(before map[string]history.Resources, n *nemesis, resharding 
 	defer cancel()
 	var all []*history.Stream
 	var violations []history.Violation
-	total := totals{}
+	total, judged := totals{}, history.Judged{}
 	closed := 0
 	for _, s := range r.streams {
 		shards, copies, ends, err := r.copyAll(ctx, s)
@@ -204,12 +207,15 @@ func (r *run) judge(before map[string]history.Resources, n *nemesis, resharding 
 		closed += countClosed(shards)
 		h := &history.Stream{
 			Name: s.name, Shards: shards, Replicas: s.replicas,
-			Writes: s.writes, Copies: copies, Readers: s.readers, Ends: ends,
+			Writes: s.writes, Copies: copies, Readers: s.readers, Tails: s.tails, Ends: ends,
 		}
 		all = append(all, h)
 		total.add(h)
 		violations = append(violations, s.violations...)
 		violations = append(violations, history.Check(h)...)
+		operations, unordered := history.CheckLinear(h)
+		judged.Add(operations)
+		violations = append(violations, unordered...)
 	}
 	recoveries, stalls := history.CheckStalls(all, n.faults, *flagStall)
 	violations = append(violations, stalls...)
@@ -227,11 +233,14 @@ func (r *run) judge(before map[string]history.Resources, n *nemesis, resharding 
 	if total.acked == 0 {
 		r.t.Error("nothing was acknowledged: the run shows nothing")
 	}
+	if judged.Tails == 0 {
+		r.t.Error("nobody was told where a shard ends: the run shows nothing of it")
+	}
 	if *flagReshard > 0 && closed == 0 && *flagSeconds >= 20 {
 		r.t.Error("no shard was split or merged: the run shows nothing of it")
 	}
-	fmt.Printf("chaos seed %d: %v, %.1f MB/s under load; %s; %d shards closed by %d reshards, %d refused, %d without answer; %s; %d violations\n",
-		r.seed, total, r.rate, n.summary(recoveries), closed, resharding.done, resharding.refused, resharding.unknown, r.pauses(ctx, all), len(violations))
+	fmt.Printf("chaos seed %d: %v, %.1f MB/s under load; %s; %d shards closed by %d reshards, %d refused, %d without answer; %s; %v in a linear order; %d violations\n",
+		r.seed, total, r.rate, n.summary(recoveries), closed, resharding.done, resharding.refused, resharding.unknown, r.pauses(ctx, all), judged, len(violations))
 }
 
 func countClosed(shards []history.Shard) (n int) {

@@ -33,6 +33,7 @@ func (r *run) follow(ctx context.Context, s *stream, shard uint32, node *cluster
 		_, _ = node.Read(ctx, req, func(seq seqno.Number, rec record.Record) error {
 			reader.Entries = append(reader.Entries, entryOf(seq, rec))
 			next = seq.Ordinal() + 1
+			r.saw(&reader, next)
 			return nil
 		})
 		wait(ctx, 100*time.Millisecond)
@@ -70,6 +71,7 @@ func (r *run) consume(ctx context.Context, s *stream) {
 				byShard[rec.Shard] = one
 			}
 			one.Entries = append(one.Entries, e)
+			r.saw(one, rec.Sequence.Ordinal()+1)
 			// Over all generations of shards the order of a key is that in which it was written.
 			l := line{e.Value.Producer, e.Value.Key}
 			if e.Value.Counter < last[l] {

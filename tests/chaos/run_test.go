@@ -56,6 +56,7 @@ type stream struct {
 	lastSent   map[uint32]time.Duration // by shard: the latest sending time of an acknowledged record
 	writes     []history.Write
 	readers    []history.Reader
+	tails      []history.Tail
 	violations []history.Violation
 }
 

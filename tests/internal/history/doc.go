@@ -3,8 +3,8 @@
 //
 // It is pure: no goroutine, clock, disk or socket. A test records a [Stream]
 // while it runs, fills in what every replica holds after the cluster healed, and asks
-// [Check]. The time taken grows linearly with the number of records (sorting
-// times for [CheckStalls] apart), so that histories of millions are fine.
+// [Check] and [CheckLinear]. The time taken grows linearly with the number of records (sorting
+// for [CheckStalls] and [CheckLinear] apart), so that histories of millions are fine.
 //
 // The invariants carry the names used in docs/testing.md. For each of them the
 // tests of this package hold a history that breaks it and nothing else.

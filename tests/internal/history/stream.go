@@ -52,6 +52,8 @@ type Reader struct {
 	Name    string
 	Shard   uint32
 	Entries []Entry
+	// Sights say when it had some of them.
+	Sights []Sight
 }
 
 // ShardEnd is the state of one shard when the cluster had its time to heal.
@@ -82,6 +84,7 @@ type Stream struct {
 	Writes   []Write
 	Copies   []Replica
 	Readers  []Reader
+	Tails    []Tail
 	Ends     []ShardEnd
 }
 
@@ -124,4 +127,4 @@ func (r *report) violations() []Violation {
 }
 
 // invariants lists every name that a violation can carry.
-var invariants = [...]string{"I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "I10", "I13", "I14", "I15", "I16"}
+var invariants = [...]string{"I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "I9", "I10", "I13", "I14", "I15", "I16"}
