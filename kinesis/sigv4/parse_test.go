@@ -96,7 +96,7 @@ func replaceIn(old, replacement string) func(*Request) {
 
 func TestRequestsWithoutSignatureAreRefused(t *testing.T) {
 	missing := Error{Message: "Missing Authentication Token"}
-	runAll(t, "MissingAuthenticationTokenException", 403, []refusalCase{
+	runAll(t, "MissingAuthenticationTokenException", 400, []refusalCase{
 		{name: "no header, no query", change: setHeader("Authorization", ""), want: missing},
 		{name: "no headers at all", change: func(r *Request) { r.Header = nil }, want: missing},
 		{name: "a query without the algorithm", presigned: true, change: replaceIn("X-Amz-Algorithm", "X-Amz-Algorith"), want: missing},
@@ -192,7 +192,7 @@ func TestInvalidSignaturesAreRefused(t *testing.T) {
 		}
 	}
 	message := func(text string) Error { return Error{Message: text} }
-	runAll(t, "InvalidSignatureException", 403, []refusalCase{
+	runAll(t, "InvalidSignatureException", 400, []refusalCase{
 		{name: "in header and query", change: func(r *Request) { r.RawQuery = "X-Amz-Algorithm" },
 			want: message("Found both 'X-Amz-Algorithm' as a query-string param and 'Authorization' as HTTP header.")},
 		{name: "host not signed", change: replaceIn("host;", ""), want: message("'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.")},
@@ -244,7 +244,7 @@ func TestKeysThatAreNotRecognizedAreRefused(t *testing.T) {
 		}
 	}
 	unknown := Error{Message: "The security token included in the request is invalid."}
-	runAll(t, "UnrecognizedClientException", 403, []refusalCase{
+	runAll(t, "UnrecognizedClientException", 400, []refusalCase{
 		{name: "a token for a key that has none", change: withToken, want: unknown},
 		{name: "another token", change: withToken, token: vectorToken + "x", want: unknown},
 		{name: "no token for a key that has one", token: vectorToken, want: unknown},
