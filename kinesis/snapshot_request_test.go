@@ -39,7 +39,7 @@ func putReadOf(in *putInput, one bool) *putRead {
 		e, read := &in.entries[i], putEntryRead{}
 		key := string(e.key)
 		if e.hasData {
-			read.Data = e.data
+			read.Data = append([]byte{}, e.data...) // an empty one is there, too
 		}
 		if e.hasKey {
 			read.PartitionKey = &key
@@ -72,7 +72,7 @@ func decodeAs(s shapes, r codec.Reader) (any, error) {
 }
 
 // toCBOR writes a tree as a client of that format does. What is no text in it goes by the member's name.
-func toCBOR(t *testing.T, w codec.Writer, name string, tree any) {
+func toCBOR(t testing.TB, w codec.Writer, name string, tree any) {
 	t.Helper()
 	switch v := tree.(type) {
 	case map[string]any:

@@ -31,7 +31,7 @@ import (
 const sdkModule = "github.com/aws/aws-sdk-go-v2/service/kinesis"
 
 // sdkDir is where the source of the SDK is that this module uses.
-func sdkDir(t *testing.T) string {
+func sdkDir(t testing.TB) string {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", sdkModule).CombinedOutput()
 	dir := strings.TrimSpace(string(out))
@@ -48,7 +48,7 @@ type snapshot struct {
 	body   []byte
 }
 
-func readSnapshot(t *testing.T, path string) snapshot {
+func readSnapshot(t testing.TB, path string) snapshot {
 	t.Helper()
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -72,7 +72,7 @@ func readSnapshot(t *testing.T, path string) snapshot {
 }
 
 // snapshots reads those of a directory whose names end alike, by what their names begin with.
-func snapshots(t *testing.T, dir, suffix string) map[string]snapshot {
+func snapshots(t testing.TB, dir, suffix string) map[string]snapshot {
 	t.Helper()
 	paths, err := filepath.Glob(filepath.Join(sdkDir(t), dir, "*"+suffix))
 	if err != nil || len(paths) == 0 {
@@ -99,7 +99,7 @@ func shapesOf[I, O any, P input[I]](do func(context.Context, *Server, *call, P) 
 }
 
 // allShapes are those of all operations, by name.
-func allShapes(t *testing.T) map[string]shapes {
+func allShapes(t testing.TB) map[string]shapes {
 	t.Helper()
 	all := map[string]shapes{}
 	for _, s := range []shapes{
@@ -269,7 +269,7 @@ func fill(v reflect.Value, name string) {
 }
 
 // parse reads JSON into maps, slices, texts, truth values and json.Numbers.
-func parse(t *testing.T, body []byte) any {
+func parse(t testing.TB, body []byte) any {
 	t.Helper()
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.UseNumber()
