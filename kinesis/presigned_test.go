@@ -14,8 +14,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
-
-	"github.com/levada-stream/levada/kinesis/sigv4"
 )
 
 const (
@@ -26,17 +24,23 @@ const (
 // signedServer serves operations that answer with their names, to those who sign.
 func signedServer(t *testing.T, names ...string) *httptest.Server {
 	t.Helper()
-	s := testServer()
-	s.opts.Keys = func(id string) (Key, bool) { return Key{ID: testKeyID, Secret: testSecret}, id == testKeyID }
-	s.verifier = &sigv4.Verifier{Service: "kinesis", Now: s.opts.Now}
-	s.bodies, s.metrics, s.operations = newBodies(1<<20), newMetrics(nil), map[string]*operation{}
+	s, err := New(nil, Options{Account: "000000000000", Region: "us-east-1", Keys: func(id string) (Key, bool) { return Key{ID: testKeyID, Secret: testSecret}, id == testKeyID }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	clear(s.operations) // there is no cluster for them
 	for _, name := range names {
 		s.operations[name] = &operation{name: name, bodyMax: controlBodyMax, run: func(_ context.Context, _ *Server, c *call) error {
 			return c.reply(&struct{ Operation, Body string }{c.op.name, string(c.body)})
 		}}
 	}
 	server := httptest.NewServer(s)
-	t.Cleanup(server.Close)
+	t.Cleanup(func() {
+		server.Close()
+		if err := s.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
 	return server
 }
 
