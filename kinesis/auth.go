@@ -3,7 +3,6 @@ package kinesis
 import (
 	"context"
 	"errors"
-	"net/http"
 	"strings"
 
 	"github.com/levada-stream/levada/kinesis/sigv4"
@@ -47,7 +46,7 @@ func (s *Server) authenticate(c *call) (caller, error) {
 	}
 	key, ok := s.opts.Keys(credential.AccessKeyID)
 	if !ok {
-		return caller{}, &apiError{code: "UnrecognizedClientException", status: http.StatusForbidden, message: "The security token included in the request is invalid."}
+		return caller{}, sigv4.UnknownKey()
 	}
 	if err := s.verifier.Verify(request, credential, key.Secret, key.Token); err != nil {
 		return caller{}, err

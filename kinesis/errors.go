@@ -28,6 +28,7 @@ const (
 	codeExpiredToken     = "ExpiredNextTokenException"
 	codeInternal         = "InternalFailure"
 	codeInvalidArgument  = "InvalidArgumentException"
+	codeKeyNotFound      = "KMSNotFoundException"
 	codeLimitExceeded    = "LimitExceededException"
 	codeResourceInUse    = "ResourceInUseException"
 	codeResourceNotFound = "ResourceNotFoundException"

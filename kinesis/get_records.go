@@ -110,27 +110,36 @@ func (s *Server) answerRecords(ctx context.Context, c *call, k *known, it iterat
 		size += len(records[i].Data)*4/3 + len(records[i].PartitionKey) + 160
 	}
 	w := c.format.writer(make([]byte, 0, size))
-	w.Begin(codec.Object)
 	if ended {
 		children, err := s.children(ctx, it.stream, page.Children)
 		if err != nil {
 			return err
 		}
+		writePage(w, records, behind, "", children)
+	} else {
+		it.ordinal, it.issued = next, s.opts.Now()
+		writePage(w, records, behind, it.String(), nil)
+	}
+	c.send(http.StatusOK, w.Bytes())
+	return nil
+}
+
+// writePage writes an answer: with the iterator to go on with or, if that is "", with the shards that take over.
+func writePage(w codec.Writer, records []client.Record, behind int64, next string, children []childShard) {
+	w.Begin(codec.Object)
+	if next == "" {
 		w.Name("ChildShards")
 		writeChildren(w, children)
 	}
 	w.Name("MillisBehindLatest")
 	w.Int(behind)
-	if !ended {
-		it.ordinal, it.issued = next, s.opts.Now()
+	if next != "" {
 		w.Name("NextShardIterator")
-		w.Text(it.String())
+		w.Text(next)
 	}
 	w.Name("Records")
 	writeRecords(w, records)
 	w.End(codec.Object)
-	c.send(http.StatusOK, w.Bytes())
-	return nil
 }
 
 // cut returns as many records of a page as an answer may have, the ordinal of the one after them, and how far behind the tail that is.

@@ -29,6 +29,8 @@ func (in *putInput) common(r codec.Reader, name []byte) {
 		in.StreamName = text()
 	case string(name) == "StreamARN":
 		in.StreamARN = text()
+	case string(name) == "StreamId":
+		in.StreamId = text()
 	case string(name) == "SequenceNumberForOrdering":
 		in.ordering = text()
 	case string(name) == "DryRun":
@@ -44,15 +46,9 @@ const putRecordBodyMax = recordBytesMax/3*4 + 64<<10
 // putRecord writes one record.
 func putRecord() operation {
 	return operation{name: "PutRecord", bodyMax: putRecordBodyMax, run: func(ctx context.Context, s *Server, c *call) error {
-		in := &putInput{entries: make([]putEntry, 1)}
-		r := c.reader()
-		for r.Open(codec.Object); r.More(); {
-			if !in.entries[0].member(r, r.Name()) {
-				in.common(r, r.Name())
-			}
-		}
-		if r.End(); r.Err() != nil {
-			return r.Err()
+		in := &putInput{}
+		if err := readPutRecord(c.reader(), in); err != nil {
+			return err
 		}
 		k, err := s.admitPut(ctx, c, in, "")
 		if err != nil {
@@ -77,6 +73,18 @@ func putRecord() operation {
 		}
 		return c.reply(&putRecordOutput{ShardId: shardID(results[0].Shard), SequenceNumber: results[0].Sequence.String()})
 	}}
+}
+
+// readPutRecord reads the body of PutRecord, whose members are those of its record and those that PutRecords has too.
+func readPutRecord(r codec.Reader, in *putInput) error {
+	in.entries = make([]putEntry, 1)
+	for r.Open(codec.Object); r.More(); {
+		if !in.entries[0].member(r, r.Name()) {
+			in.common(r, r.Name())
+		}
+	}
+	r.End()
+	return r.Err()
 }
 
 type putRecordOutput struct {

@@ -170,6 +170,18 @@ func (s *Server) preflight(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusOK)
 }
 
+// targetHeader names the operation.
+const targetHeader = "X-Amz-Target"
+
+// targetOf returns what a request says that its operation is. Who presigns a request moves what is in its header into its query, where the signature
+// covers it as well.
+func targetOf(r *http.Request) string {
+	if target := r.Header.Get(targetHeader); target != "" || r.URL.RawQuery == "" {
+		return target
+	}
+	return r.URL.Query().Get(targetHeader)
+}
+
 // answer finds the operation, reads the body, asks who calls, and runs it.
 func (s *Server) answer(c *call) error {
 	if c.r.Method != http.MethodPost {
@@ -179,7 +191,7 @@ func (s *Server) answer(c *call) error {
 		c.format = formatJSON // for the error
 		return &apiError{code: codeUnknownOperation, status: http.StatusNotFound, message: "The Content-Type must be application/x-amz-json-1.1 or application/x-amz-cbor-1.1."}
 	}
-	target := c.r.Header.Get("X-Amz-Target")
+	target := targetOf(c.r)
 	if len(target) <= len(targetPrefix) || target[:len(targetPrefix)] != targetPrefix || s.operations[target[len(targetPrefix):]] == nil {
 		return &apiError{code: codeUnknownOperation, status: http.StatusBadRequest, message: fmt.Sprintf("The X-Amz-Target %.100q is not an operation of this service.", target)}
 	}

@@ -7,5 +7,5 @@ func startStreamEncryption(ctx context.Context, s *Server, c *call, in *encrypti
 	if err := s.checkEncryption(ctx, c, in); err != nil {
 		return nil, err
 	}
-	return nil, fail("KMSNotFoundException", "The key %s cannot be used: this cluster does not encrypt streams at rest, and has no keys.", *in.KeyId)
+	return nil, fail(codeKeyNotFound, "The key %s cannot be used: this cluster does not encrypt streams at rest, and has no keys.", *in.KeyId)
 }

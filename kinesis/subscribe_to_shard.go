@@ -93,10 +93,7 @@ func (p *push) run(ctx context.Context) {
 	defer cut()
 	stop := context.AfterFunc(p.s.closing, cut)
 	defer stop()
-	header := p.c.w.Header()
-	header.Set("Content-Type", typeEvents)
-	p.c.w.WriteHeader(http.StatusOK)
-	p.send([]codec.Header{{Name: ":message-type", Value: "event"}, {Name: ":event-type", Value: "initial-response"}, {Name: ":content-type", Value: p.c.format.mediaType()}}, p.empty())
+	p.begin()
 	reader := p.s.cluster.ReadShard(ctx, p.c.stream, p.shard.GetNumber(), client.ReadOptions{From: client.AtOrdinal(p.next), Follow: true})
 	defer reader.Close()
 	over := time.Now().Add(subscriptionLife)
@@ -127,6 +124,13 @@ func (p *push) run(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// begin answers the request, and sends the event without which clients take no other.
+func (p *push) begin() {
+	p.c.w.Header().Set("Content-Type", typeEvents)
+	p.c.w.WriteHeader(http.StatusOK)
+	p.send([]codec.Header{{Name: ":message-type", Value: "event"}, {Name: ":event-type", Value: "initial-response"}, {Name: ":content-type", Value: p.c.format.mediaType()}}, p.empty())
 }
 
 // records sends records, in several events if they are large.

@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"math"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -78,16 +80,26 @@ func FuzzCBOR(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		r := NewCBOR(bytes.Clone(text))
 		got := tree(r)
-		r.End()
 		if r.Err() != nil {
+			// The other one makes room for whatever length it is told, and goes as deep as it is led.
+			if len(text) > 64 || slices.ContainsFunc(text, func(b byte) bool { return b&0x1f > 24 && b&0x1f < 28 }) {
+				return
+			}
+			ours := strings.Contains(r.Err().Error(), "not UTF-8") || strings.Contains(r.Err().Error(), "nest too deep") // which it does not mind
+			if other, err := cbor.Decode(text); err == nil && !ours {
+				t.Errorf("%x was refused: %v; it is %v", text, r.Err(), other)
+			}
+			return
+		}
+		if r.End(); r.Err() != nil {
 			return
 		}
 		other, err := cbor.Decode(text)
 		if err != nil {
 			return // it knows fewer simple values, and no text of another form
 		}
-		if want, ok := fromSmithy(other); ok && !cmp.Equal(want, got) {
-			t.Errorf("%x:\n%s", text, cmp.Diff(want, got))
+		if want, ok := fromSmithy(other); ok && !reflect.DeepEqual(want, got) { // cmp takes twice as long for each level of lists
+			t.Errorf("%x was read as %#v, want %#v", text, got, want)
 		}
 	})
 }

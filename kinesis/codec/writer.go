@@ -138,13 +138,14 @@ func (w *jsonWriter) Bool(v bool) {
 // Time writes seconds as a plain decimal: some clients do not read an exponent.
 func (w *jsonWriter) Time(ms int64) {
 	w.next()
+	n := uint64(ms)
 	if ms < 0 {
 		w.b = append(w.b, '-')
-		ms = -ms
+		n = -n // the least of all has no positive counterpart among the int64
 	}
-	w.b = strconv.AppendInt(w.b, ms/1000, 10)
-	if ms %= 1000; ms != 0 {
-		w.b = append(w.b, '.', byte('0'+ms/100), byte('0'+ms/10%10), byte('0'+ms%10))
+	w.b = strconv.AppendUint(w.b, n/1000, 10)
+	if n %= 1000; n != 0 {
+		w.b = append(w.b, '.', byte('0'+n/100), byte('0'+n/10%10), byte('0'+n%10))
 	}
 }
 

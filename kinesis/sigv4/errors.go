@@ -55,13 +55,11 @@ func invalid(message string) *Error { return refusal(codeInvalid, message) }
 
 func malformedQuery(message string) *Error { return refusal(codeMalformedQuery, message) }
 
-// refusal is the only place where codes get their status.
+// refusal is the only place where codes get their status. The real service answers 400 whatever is wrong with a signature; 403 is what it says
+// to a request of which it does not know the format, and what other services say.
 func refusal(code, message string) *Error {
-	status := http.StatusForbidden
-	switch code {
-	case codeIncomplete:
-		status = http.StatusBadRequest
-	case codeMalformedQuery:
+	status := http.StatusBadRequest
+	if code == codeMalformedQuery {
 		status = http.StatusNotFound
 	}
 	return &Error{Code: code, Message: message, Status: status}

@@ -57,5 +57,8 @@ func (n *Node) write(clusterName string, expect int, seeds []string, tuning Tuni
 			fmt.Fprintf(&b, "%s:\n  %s\n", section, strings.Join(lines, "\n  "))
 		}
 	}
+	if lines := tuning.Extra["tls"]; len(lines) > 0 { // only tests that make certificates have some
+		fmt.Fprintf(&b, "tls:\n  %s\n", strings.Join(lines, "\n  "))
+	}
 	return os.WriteFile(n.Config, []byte(b.String()), 0o600)
 }
