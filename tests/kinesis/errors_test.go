@@ -2,7 +2,9 @@ package kinesis
 
 import (
 	"errors"
+	"io"
 	"math/big"
+	"syscall"
 
 	"github.com/aws/smithy-go"
 )
@@ -12,6 +14,24 @@ func codeOf(err error) string {
 	var api smithy.APIError
 	if errors.As(err, &api) {
 		return api.ErrorCode()
+	}
+	return err.Error()
+}
+
+// kindOf sorts an error: the code of one of the API, or what became of the connection.
+func kindOf(err error) string {
+	var api smithy.APIError
+	switch {
+	case err == nil:
+		return "in order"
+	case errors.As(err, &api):
+		return api.ErrorCode()
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "connection refused"
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return "connection reset"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "connection ended"
 	}
 	return err.Error()
 }
