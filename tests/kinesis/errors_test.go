@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"math/big"
+	"net"
 	"syscall"
 
 	"github.com/aws/smithy-go"
@@ -30,6 +31,8 @@ func kindOf(err error) string {
 		return "connection refused"
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return "connection reset"
+	case errors.Is(err, net.ErrClosed):
+		return "connection closed by the SDK" // it does that now and then in the middle of an answer, without any fault too
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return "connection ended"
 	}
