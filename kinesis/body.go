@@ -109,7 +109,7 @@ func (b *bodies) read(w http.ResponseWriter, r *http.Request, limit int) (*body,
 		}
 		return nil, &apiError{code: codeSerialization, status: http.StatusBadRequest, message: "The request's body did not arrive whole."}
 	}
-	_ = deadline.SetReadDeadline(time.Time{}) // a writer that cannot is a test's
+	_ = deadline.SetReadDeadline(time.Time{})            // a writer that cannot is a test's
 	if spare := out.held - int64(len(data)); spare > 0 { // a subscription keeps its body for minutes
 		out.room.Release(spare)
 		out.held -= spare
