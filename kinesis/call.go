@@ -114,6 +114,7 @@ func (c *call) send(status int, body []byte) {
 	header := c.w.Header()
 	header.Set("Content-Type", c.format.mediaType())
 	header.Set("Content-Length", strconv.Itoa(len(body)))
+	_ = http.NewResponseController(c.w).SetWriteDeadline(time.Now().Add(answerTimeout)) // a writer that cannot is a test's
 	c.w.WriteHeader(status)
 	n, _ := c.w.Write(body)
 	c.sent += n

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/levada-stream/levada/kinesis/codec"
 )
@@ -53,6 +54,11 @@ func (s *Server) consumer(ctx context.Context, c *call, r *consumerRef) (*consum
 		name = *r.ConsumerName
 	}
 	doc, version, err := readDoc[consumerDoc](ctx, s, c.stream, docConsumerPrefix+name)
+	for made := time.Unix(created, 0); err == nil && version == 0 && s.unheard(made); {
+		if err = pause(ctx); err == nil {
+			doc, version, err = readDoc[consumerDoc](ctx, s, c.stream, docConsumerPrefix+name)
+		}
+	}
 	switch {
 	case err != nil:
 		return nil, err
@@ -73,6 +79,15 @@ func (s *Server) consumer(ctx context.Context, c *call, r *consumerRef) (*consum
 		}
 	}
 	return &consumer{name: name, doc: doc}, nil
+}
+
+// hearsayMax is how long a change that one node has acknowledged may be unknown to another: usually milliseconds, and an election if the first died.
+const hearsayMax = 5 * time.Second
+
+// unheard reports whether something that was made at a time, by a clock in whole seconds, may exist though this node does not know it.
+func (s *Server) unheard(made time.Time) bool {
+	age := s.opts.Now().Sub(made)
+	return age > -clockSlack && age < hearsayMax
 }
 
 // consumersOf returns the consumers of a stream by name.

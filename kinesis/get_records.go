@@ -80,8 +80,18 @@ func getRecords() operation {
 		if in.Limit != nil {
 			limit = int(*in.Limit)
 		}
-		page, err := s.cluster.GetRecords(ctx, it.stream, it.shard, client.AtOrdinal(it.ordinal), client.PageOptions{MaxBytes: pageBytes, Wait: wait})
-		if err != nil {
+		waiting := ctx
+		if wait > 0 {
+			var cancel context.CancelFunc
+			waiting, cancel = context.WithCancel(ctx)
+			defer cancel()
+			defer context.AfterFunc(s.closing, cancel)()
+		}
+		page, err := s.cluster.GetRecords(waiting, it.stream, it.shard, client.AtOrdinal(it.ordinal), client.PageOptions{MaxBytes: pageBytes, Wait: wait})
+		switch {
+		case err != nil && waiting.Err() != nil && ctx.Err() == nil:
+			return closing()
+		case err != nil:
 			return s.readError(ctx, it.stream, it.shard, err)
 		}
 		return s.answerRecords(ctx, c, k, it, page, limit)
@@ -109,6 +119,11 @@ func (s *Server) answerRecords(ctx context.Context, c *call, k *known, it iterat
 	for i := range records {
 		size += len(records[i].Data)*4/3 + len(records[i].PartitionKey) + 160
 	}
+	held := min(int64(size), s.opts.AnswerBytesMax)
+	if err := acquire(ctx, s.answers, held); err != nil {
+		return err
+	}
+	defer s.answers.Release(held) // it has been sent
 	w := c.format.writer(make([]byte, 0, size))
 	if ended {
 		children, err := s.children(ctx, it.stream, page.Children)

@@ -16,6 +16,7 @@ type producers struct {
 
 	mu       sync.Mutex
 	byStream map[string]*producing
+	closed   bool
 }
 
 type producing struct {
@@ -41,6 +42,9 @@ func newProducers(c *client.Client, now func() time.Time) *producers {
 func (p *producers) take(stream string) (*producing, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.closed {
+		return nil, closing()
+	}
 	one := p.byStream[stream]
 	if one == nil {
 		made, err := p.cluster.Producer(stream, client.ProducerOptions{RetryFor: putRetry})
@@ -75,8 +79,11 @@ func (p *producers) tend(ctx context.Context) {
 	}
 }
 
-// closeAll ends all producers.
+// closeAll ends all producers; there will be no more. Records that have no result when ctx ends get one: an error.
 func (p *producers) closeAll(ctx context.Context) error {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
 	return p.end(ctx, func(*producing) bool { return true })
 }
 

@@ -2,14 +2,17 @@ package kinesis
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/levada-stream/levada/client"
 	"github.com/levada-stream/levada/kinesis/codec"
@@ -28,6 +31,8 @@ type Options struct {
 	Limits LimitsProfile
 	// BodyBytesMax bounds what the bodies of all requests at a time take. 0 = 256 MiB.
 	BodyBytesMax int64
+	// AnswerBytesMax bounds what the answers with records take that clients have not taken yet. 0 = 256 MiB.
+	AnswerBytesMax int64
 	// Now is the clock. Nil: the system's.
 	Now func() time.Time
 	Log hclog.Logger
@@ -64,6 +69,9 @@ func (o Options) withDefaults() (Options, error) {
 	if o.BodyBytesMax == 0 {
 		o.BodyBytesMax = 256 << 20
 	}
+	if o.AnswerBytesMax == 0 {
+		o.AnswerBytesMax = 256 << 20
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -85,13 +93,17 @@ type Server struct {
 	operations map[string]*operation
 	verifier   *sigv4.Verifier
 	bodies     *bodies
+	answers    *semaphore.Weighted // bytes
 	metrics    *metrics
 	producers  *producers
 	streams    *streamCache
 	readers    *subscriptions
 
-	closing context.Context // ends subscriptions when the server closes
+	leaving atomic.Bool
+	closing context.Context // ends what waits for records when the server is about to close
 	close   context.CancelFunc
+	closed  context.Context // ends every request
+	cut     context.CancelFunc
 	work    sync.WaitGroup
 }
 
@@ -101,13 +113,14 @@ func New(c *client.Client, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	closing, closeAll := context.WithCancel(context.Background())
+	closed, cut := context.WithCancel(context.Background())
+	closing, closeAll := context.WithCancel(closed)
 	s := &Server{
 		cluster: c, opts: o, log: o.Log, rules: newRules(), operations: map[string]*operation{},
 		verifier: &sigv4.Verifier{Service: "kinesis", Now: o.Now},
-		bodies:   newBodies(o.BodyBytesMax), metrics: newMetrics(o.Metrics),
+		bodies:   newBodies(o.BodyBytesMax), answers: semaphore.NewWeighted(o.AnswerBytesMax), metrics: newMetrics(o.Metrics),
 		producers: newProducers(c, o.Now), streams: newStreamCache(), readers: newSubscriptions(),
-		closing: closing, close: closeAll,
+		closing: closing, close: closeAll, closed: closed, cut: cut,
 	}
 	for _, op := range operations() {
 		s.operations[op.name] = &op
@@ -116,22 +129,28 @@ func New(c *client.Client, o Options) (*Server, error) {
 	return s, nil
 }
 
-// EndSubscriptions ends what is pushed, as at the end of a subscription's life, so that an HTTP server can wait for its requests.
+// Leave lets each answer from now on tell the client to leave its connection: one that is closed under it may carry a request already.
+func (s *Server) Leave() { s.leaving.Store(true) }
+
+// EndSubscriptions ends what is pushed, as at the end of a subscription's life, and calls that wait for records, so that an HTTP server can wait for its requests.
 func (s *Server) EndSubscriptions() { s.close() }
 
-// Close ends subscriptions and flushes producers, for as long as ctx lasts. The HTTP server in front should have stopped taking requests.
+// Close ends subscriptions and flushes producers, for as long as ctx lasts. What is not answered by then is answered with an error that clients retry; records
+// without a result may still be stored. The HTTP server in front should have stopped taking requests.
 func (s *Server) Close(ctx context.Context) error {
 	s.close()
 	s.work.Wait()
-	return s.producers.closeAll(ctx)
+	err := s.producers.closeAll(ctx)
+	s.cut()
+	return err
 }
 
 const (
 	targetPrefix = "Kinesis_20131202."
 	// controlBodyMax bounds the body of an operation without records: the largest has a policy of 20 KiB or 50 tags.
 	controlBodyMax = 256 << 10
-	// bodyTimeout is how long the body of a request may take to arrive.
-	bodyTimeout = 30 * time.Second
+	// bodyTimeout is how long the body of a request may take to arrive, answerTimeout how long the client may take for the answer.
+	bodyTimeout, answerTimeout = 30 * time.Second, 30 * time.Second
 	// callTimeout bounds an operation that its caller gives all the time in the world.
 	callTimeout = 25 * time.Second
 )
@@ -140,9 +159,19 @@ const (
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &call{server: s, w: w, r: r, id: newRequestID(), format: formatOf(r.Header.Get("Content-Type")), begun: time.Now()}
 	defer func() { s.metrics.observe(c) }()
+	if r.ContentLength != 0 {
+		// Also of a body that nobody wants: the HTTP server reads on for a while before it sends the answer. Read whole, it has no deadline any more.
+		_ = http.NewResponseController(w).SetReadDeadline(c.begun.Add(bodyTimeout)) // a writer that cannot is a test's
+	}
+	if r.ProtoMajor == 1 {
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // the one of the connection's former answer is over
+	}
 	header := w.Header()
 	header.Set("x-amzn-RequestId", c.id)
 	header.Set("x-amz-id-2", c.id)
+	if s.leaving.Load() {
+		header.Set("Connection", "close") // over HTTP/2 it becomes a GOAWAY
+	}
 	if r.Header.Get("Origin") != "" {
 		header.Set("Access-Control-Allow-Origin", "*")
 		header.Set("Access-Control-Expose-Headers", "x-amzn-RequestId,x-amzn-ErrorType,x-amz-request-id,x-amz-id-2,x-amzn-ErrorMessage,Date")
@@ -210,5 +239,10 @@ func (s *Server) answer(c *call) error {
 	}
 	ctx, cancel := context.WithTimeout(c.r.Context(), callTimeout)
 	defer cancel()
-	return c.op.run(ctx, s, c)
+	defer context.AfterFunc(s.closed, cancel)()
+	if err := c.op.run(ctx, s, c); err != nil && s.closed.Err() != nil && errors.Is(err, context.Canceled) {
+		return closing()
+	} else {
+		return err
+	}
 }

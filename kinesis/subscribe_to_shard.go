@@ -61,6 +61,9 @@ func subscribeToShard() operation {
 		if in.DryRun != nil && *in.DryRun {
 			return errDryRun()
 		}
+		if s.closing.Err() != nil {
+			return closing() // another node is to take it
+		}
 		pushing, end := context.WithCancelCause(ctx)
 		defer end(nil)
 		one, err := s.readers.begin(subscriptionKey{consumer: *in.ConsumerARN, shard: sh.GetNumber()}, time.Now(), end)

@@ -16,8 +16,11 @@ import (
 	"github.com/levada-stream/levada/kinesis"
 )
 
-// frontDoorStop is how long the requests of a front door may go on when the node stops.
-const frontDoorStop = 2 * time.Second
+// frontDoorNotice is how long clients are told with their answers to leave before idle connections are closed.
+const frontDoorNotice = 200 * time.Millisecond
+
+// frontDoorStop is how long the requests of a front door may go on when the node stops, frontDoorCut how long it may take then to tell the others that it does.
+const frontDoorStop, frontDoorCut = 2 * time.Second, time.Second
 
 // serveKinesis starts the Kinesis-compatible API, if it has an address. It stands before the cluster as any client does, by way of this node first.
 func (n *Node) serveKinesis(ctx context.Context, p *ports, registry prometheus.Registerer, opened *closers) error {
@@ -60,19 +63,29 @@ func (n *Node) serveKinesis(ctx context.Context, p *ports, registry prometheus.R
 		}
 	}()
 	opened.add(func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), frontDoorStop)
-		defer cancel()
+		server.Leave()
+		time.Sleep(frontDoorNotice)
 		server.EndSubscriptions()
-		err := front.Shutdown(ctx)
+		err := within(frontDoorStop, front.Shutdown)
 		if err != nil {
-			err = front.Close() // what has not ended by now is cut
+			// What has no result by now is told to try again. Records of it were not acknowledged to anybody.
+			_ = within(0, server.Close)
+			if err = within(frontDoorCut, front.Shutdown); err != nil {
+				err = front.Close() // clients that do not take their answers
+			}
 		}
 		<-done
-		// Records that have no result yet when time is up were not acknowledged to anybody either.
-		_ = server.Close(ctx)
+		_ = within(0, server.Close) // no request is left
 		return err
 	})
 	return nil
+}
+
+// within calls a function with a context that ends after d.
+func within(d time.Duration, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	return f(ctx)
 }
 
 // dialAPI connects to a node's native API, to this one's where it listens: the address that it is told by may lead here only once the node is ready.

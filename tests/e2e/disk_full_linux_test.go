@@ -6,55 +6,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	levadav1 "github.com/levada-stream/levada/api/levada/v1"
 	"github.com/levada-stream/levada/tests/internal/cluster"
 )
-
-// mountSmall mounts a file system of the given size in memory for the test's time. Where
-// that is not allowed the test is skipped, except in CI, where it must run.
-func mountSmall(t *testing.T, dir, size string) {
-	t.Helper()
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatalf("this test needs the right to mount a small file system: %v", err)
-		}
-		t.Skipf("this test needs the right to mount a small file system (run it as root): %v", err)
-	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(dir, 0); err != nil {
-			t.Error(err)
-		}
-	})
-}
-
-// fill writes a file until the file system is full but for the given bytes.
-func fill(t *testing.T, path string, leave int64) {
-	t.Helper()
-	var fs syscall.Statfs_t
-	if err := syscall.Statfs(filepath.Dir(path), &fs); err != nil {
-		t.Fatal(err)
-	}
-	size := int64(fs.Bavail)*fs.Bsize - leave
-	f, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	zeros := make([]byte, 1<<20)
-	for written := int64(0); written < size; written += int64(len(zeros)) {
-		if _, err := f.Write(zeros[:min(int64(len(zeros)), size-written)]); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := f.Close(); err != nil {
-		t.Fatal(err)
-	}
-}
 
 // TestDiskFull fills the disk of one node of three, first so far that the node must refuse writes by
 // itself, then altogether. The others must go on, what the full node says
@@ -70,7 +26,7 @@ func TestDiskFull(t *testing.T) {
 		}
 	})
 	small := filepath.Join(dir, "node3")
-	mountSmall(t, small, "400m")
+	cluster.MountSmall(t, small, "400m")
 	c := cluster.Start(t, cluster.Options{Dir: dir})
 	full := c.Nodes[2]
 	full.MayExit = true // on a full disk a node may stop, if it says why
@@ -85,7 +41,7 @@ func TestDiskFull(t *testing.T) {
 		if err := os.Remove(ballast); err != nil && !errors.Is(err, os.ErrNotExist) {
 			t.Fatal(err)
 		}
-		fill(t, ballast, leave)
+		cluster.FillDisk(t, ballast, leave)
 		if err := cluster.Await(ctx, func(context.Context) error { return says(full, "disk") }); err != nil {
 			t.Errorf("with %d bytes left: %v", leave, err)
 		}
