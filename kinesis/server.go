@@ -142,7 +142,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer func() { s.metrics.observe(c) }()
 	header := w.Header()
 	header.Set("x-amzn-RequestId", c.id)
-	header.Set("x-amz-id-2", c.id)
+	header.Set("x-amz-id-2", newExtendedID())
 	if r.Header.Get("Origin") != "" {
 		header.Set("Access-Control-Allow-Origin", "*")
 		header.Set("Access-Control-Expose-Headers", "x-amzn-RequestId,x-amzn-ErrorType,x-amz-request-id,x-amz-id-2,x-amzn-ErrorMessage,Date")
