@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -155,7 +156,7 @@ func (s *Server) write(ctx context.Context, k *known, records []client.Record) (
 		}
 		pending.Add(1)
 		err := one.producer.PutFunc(ctx, r, func(result client.Result) {
-			results[i] = result
+			results[i] = placed(result)
 			pending.Done()
 		})
 		if err != nil {
@@ -164,7 +165,23 @@ func (s *Server) write(ctx context.Context, k *known, records []client.Record) (
 		}
 	}
 	pending.Wait() // bounded by putRetry
+	if slices.ContainsFunc(results, func(r client.Result) bool { return client.IsTooLarge(r.Err) || client.IsInvalid(r.Err) }) {
+		// The stream has other limits than it had a moment ago: the next call, which may be this one tried again, is refused before anything is written.
+		s.streams.forget(stream)
+	}
 	return results, nil
+}
+
+// errNoPlace is what becomes of a record that is stored where nobody remembers.
+var errNoPlace = errors.New("the record is stored, and its sequence number is not known any more")
+
+// placed is a result, but that a record which is stored at an unknown position has failed. A producer must not be told a number that is no record's; it puts
+// the record again, which then has a position and is there twice, as after any failure of the original service.
+func placed(r client.Result) client.Result {
+	if r.Err == nil && r.Sequence.IsZero() {
+		r.Err = errNoPlace
+	}
+	return r
 }
 
 // putError words why a record was not written.

@@ -105,3 +105,15 @@ func BenchmarkReadPutRecords(b *testing.B) {
 		}
 	}
 }
+
+func TestNoSequenceNumberIsMadeUp(t *testing.T) {
+	s := testServer()
+	stored := client.Result{Shard: 3, Sequence: client.NewSequence(1_700_000_000_000, 0, 3), Duplicate: true}
+	if r := placed(stored); r != stored {
+		t.Errorf("a duplicate with its position became %+v", r)
+	}
+	r := placed(client.Result{Shard: 3, Duplicate: true})
+	if e := s.putError("s", r); e.code != codeInternal || e.status != 500 {
+		t.Errorf("a duplicate without a position is answered with %v", e)
+	}
+}

@@ -56,14 +56,14 @@ func (c *streamCache) find(ctx context.Context, name string, now time.Time, ask 
 			return nil, ctx.Err()
 		}
 	}
-	f := &flight{done: make(chan struct{})}
+	f := &flight{done: make(chan struct{}), err: internalFailure("Internal Service Failure")} // in case that ask panics
 	c.flights[name] = f
 	c.mu.Unlock()
+	defer c.land(name, f)
 	// Others wait for the answer too: it must not depend on whether this caller stays.
 	asking, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
 	defer cancel()
 	f.known, f.err = ask(asking)
-	c.land(name, f)
 	return f.known, f.err
 }
 
