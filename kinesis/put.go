@@ -29,8 +29,6 @@ const (
 	keyUnitsMax = 256
 	// recordBytesMax is the most that a record's data may be in any stream.
 	recordBytesMax = 10 << 20
-	// keyless is the partition key under which a record is kept that has none. It cannot be mistaken for one that means something.
-	keyless = "\x00"
 )
 
 // member reads a member of a record and reports whether it is one.
@@ -108,14 +106,14 @@ func plainNumber(text string, digits int) bool {
 	return true
 }
 
-// record returns the record to write. With spread its keys do not matter.
+// record returns the record to write. With spread its keys do not matter, and it is kept without one.
 func (e *putEntry) record(spread bool) (client.Record, error) {
 	r := client.Record{PartitionKey: string(e.key), Data: e.data}
 	switch {
 	case spread:
 		var b [16]byte
 		_, _ = rand.Read(b[:]) // never fails: the runtime ends the program instead
-		r.PartitionKey, r.ExplicitHashKey = keyless, &client.HashKey{Hi: binary.BigEndian.Uint64(b[:]), Lo: binary.BigEndian.Uint64(b[8:])}
+		r.PartitionKey, r.ExplicitHashKey = "", &client.HashKey{Hi: binary.BigEndian.Uint64(b[:]), Lo: binary.BigEndian.Uint64(b[8:])}
 	case e.hasExplicit:
 		key, err := client.ParseHashKey(e.explicit)
 		if err != nil {
