@@ -85,6 +85,14 @@ func secondCommands() []Command {
 	return []Command{node, create, remove}
 }
 
+// thirdCommands holds the commands whose version 3 has more fields, with these set.
+func thirdCommands() []Command {
+	create := secondCommands()[1].(CreateStream)
+	policy := CompleteScaling(Scaling{OnDemand: true})
+	create.Writer, create.Scaling, create.Documents = "w-1", &policy, []NewDocument{{"tags", []byte(`{"a":"b"}`)}, {"empty", []byte{}}}
+	return []Command{create}
+}
+
 // secondStore has what a snapshot of version 2 holds beyond one of version 1.
 func secondStore(t tester) *bench {
 	b := exampleStore(t)
@@ -177,6 +185,15 @@ func TestCommandGolden(t *testing.T) {
 		out.Write(append(data, '\n'))
 	}
 	golden(t, "commands_v2.golden", out.Bytes())
+	out.Reset()
+	for _, c := range thirdCommands() {
+		data, err := Encode(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out.Write(append(data, '\n'))
+	}
+	golden(t, "commands_v3.golden", out.Bytes())
 }
 
 func TestSnapshotGolden(t *testing.T) {
@@ -225,6 +242,8 @@ func TestDecodeRefuses(t *testing.T) {
 		{"unknown type", `{"v":1,"type":"split_shard","body":{}}`, ErrUnknownCommand},
 		{"newer version", `{"v":2,"type":"remove_node","body":{"later":1}}`, ErrNewerCommand},
 		{"newer version of one that has two", `{"v":3,"type":"delete_stream","body":{"later":1}}`, ErrNewerCommand},
+		{"newer version of one that has three", `{"v":4,"type":"create_stream","body":{"later":1}}`, ErrNewerCommand},
+		{"field of version 3 in version 2", `{"v":2,"type":"create_stream","body":{"name":"a","settings":{},"nodes":[],"placement":[],"writer":"w","time":1}}`, ErrMalformedCommand},
 		{"field of version 2 in version 1", `{"v":1,"type":"delete_stream","body":{"name":"a","tombstones_max":1,"time":1}}`, ErrMalformedCommand},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -331,7 +350,7 @@ func FuzzDecodeCommand(f *testing.F) {
 		}
 		f.Add(data)
 	}
-	for _, c := range secondCommands() {
+	for _, c := range append(secondCommands(), thirdCommands()...) {
 		data, err := Encode(c)
 		if err != nil {
 			f.Fatal(err)
