@@ -19,8 +19,8 @@ import (
 // Conflict too: place again and propose again. A stream too many, and a placement that
 // takes a node above its ReplicasMax, are LimitReached.
 //
-// With a Writer it wants a new stream: one of that name is a Conflict, whatever its settings, unless the first of its documents has
-// that writer still, and so is the work of this very command.
+// With a Writer it wants a new stream: one of that name is a Conflict, whatever its settings, unless the first of its documents
+// remembers that writer, and so is the work of this very command.
 type CreateStream struct {
 	Name       string
 	Settings   Settings // complete; see Settings.WithDefaults
@@ -213,7 +213,7 @@ func (c CreateStream) furnishings(version uint64) (Documents, error) {
 
 // repeated answers for a stream that exists and was to be new.
 func (c CreateStream) repeated(st *Stream, version uint64) (any, error) {
-	if d := st.documents.Get(c.Documents[0].Name); d == nil || d.Writer != c.Writer {
+	if d := st.documents.Get(c.Documents[0].Name); d == nil || !d.wrote(c.Writer) {
 		return nil, fault.New(fault.Conflict, "stream %q exists", c.Name)
 	}
 	return StreamResult{Version: version, StreamID: st.ID}, nil

@@ -82,7 +82,9 @@ func secondCommands() []Command {
 	create.StreamsMax = 10_000
 	remove := exampleCommands()["delete_stream"].(DeleteStream)
 	remove.TombstonesMax = 1000
-	return []Command{node, create, remove}
+	document := exampleCommands()["put_document"].(PutDocument)
+	document.Remember = true
+	return []Command{node, create, remove, document}
 }
 
 // thirdCommands holds the commands whose version 3 has more fields, with these set.
@@ -148,6 +150,15 @@ func fourthStore(t tester) *bench {
 	return b
 }
 
+// fifthStore has what a snapshot of version 5 holds beyond one of version 4: documents that know who changed them before.
+func fifthStore(t tester) *bench {
+	b := fourthStore(t)
+	st, _ := b.state().StreamByName("parts")
+	b.must(PutDocument{Name: "b", Value: []byte("changed"), Expect: b.state().Documents().Get("b").Version, Writer: "w-6", Remember: true})
+	b.must(PutDocument{StreamID: st.ID, Name: "tags", Value: []byte(`{}`), Expect: st.Documents().Get("tags").Version, Writer: "w-7", Remember: true})
+	return b
+}
+
 func golden(t *testing.T, name string, got []byte) {
 	t.Helper()
 	path := filepath.Join("testdata", name)
@@ -201,6 +212,7 @@ func TestSnapshotGolden(t *testing.T) {
 	snapshotGolden(t, secondStore(t), "snapshot_v2.golden")
 	snapshotGolden(t, thirdStore(t), "snapshot_v3.golden")
 	snapshotGolden(t, fourthStore(t), "snapshot_v4.golden")
+	snapshotGolden(t, fifthStore(t), "snapshot_v5.golden")
 }
 
 func snapshotGolden(t *testing.T, b *bench, name string) {
