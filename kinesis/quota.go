@@ -16,10 +16,10 @@ const (
 	admitTries = 50
 )
 
-// limited reports whether a stream's shards are held to these rates.
+// limited reports whether a stream's shards are held to these rates: as its own tag says, or else as this server's settings do.
 func (s *Server) limited(k *known) bool {
-	if k.doc.Limits != "" {
-		return k.doc.Limits == LimitsKinesis
+	if own := LimitsProfile(k.doc.Tags[tagLimits]); own.valid() {
+		return own == LimitsKinesis
 	}
 	return s.opts.Limits == LimitsKinesis
 }
