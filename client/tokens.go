@@ -31,6 +31,12 @@ func (c *Client) TakeAppendTokens(ctx context.Context, stream string, shard uint
 	return wait, err
 }
 
+// SpendTokens takes from buckets what has been spent already, however little is in them: it is owed.
+func (c *Client) SpendTokens(ctx context.Context, stream string, shard uint32, buckets ...TokenBucket) error {
+	_, err := c.takeTokens(ctx, &levadav1.TakeTokensRequest{Stream: stream, Shard: shard, Spent: true}, buckets)
+	return err
+}
+
 func (c *Client) takeTokens(ctx context.Context, in *levadav1.TakeTokensRequest, buckets []TokenBucket) (wait time.Duration, err error) {
 	for _, b := range buckets {
 		in.Buckets = append(in.Buckets, &levadav1.TokenBucket{Name: b.Name, Take: b.Take, Rate: b.Rate, Burst: b.Burst})

@@ -120,5 +120,5 @@ func (s *Server) chargeRead(ctx context.Context, k *known, shard uint32, records
 		bytes += len(records[i].Data) + len(records[i].PartitionKey)
 	}
 	// What cannot be counted now is a reader's gain.
-	_, _ = s.cluster.TakeTokens(ctx, k.stream.GetName(), shard, bucket("read-bytes", float64(bytes), readBytesRate))
+	_ = s.cluster.SpendTokens(ctx, k.stream.GetName(), shard, bucket("read-bytes", float64(bytes), readBytesRate))
 }

@@ -25,7 +25,7 @@ func (s *streamsServer) TakeTokens(ctx context.Context, req *pb.TakeTokensReques
 		return nil, e
 	}
 	if s.leads(sh) {
-		wait := s.n.tokens.take(sh.Group, req.GetBuckets(), s.n.now())
+		wait := s.n.tokens.take(sh.Group, req.GetBuckets(), req.GetSpent(), s.n.now())
 		return &pb.TakeTokensResponse{Taken: wait == 0, RetryAfterMs: uint32(wait.Milliseconds())}, nil
 	}
 	leader, err := s.leader(sh, req.GetNoForward())

@@ -325,7 +325,10 @@ type AppendRequest struct {
 	Shard     uint32 `protobuf:"varint,3,opt,name=shard,proto3" json:"shard,omitempty"`
 	NoForward bool   `protobuf:"varint,4,opt,name=no_forward,json=noForward,proto3" json:"no_forward,omitempty"`
 	// One encoded batch. Empty on a first message that only opens the call.
-	Batch         []byte `protobuf:"bytes,5,opt,name=batch,proto3" json:"batch,omitempty"`
+	Batch []byte `protobuf:"bytes,5,opt,name=batch,proto3" json:"batch,omitempty"`
+	// On the first message: the id of the stream that is meant, 0 for whichever has the name. A node that knows another one by that name, which was deleted or of
+	// which it has not heard yet, answers Unavailable.
+	StreamId      uint64 `protobuf:"varint,6,opt,name=stream_id,json=streamId,proto3" json:"stream_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -393,6 +396,13 @@ func (x *AppendRequest) GetBatch() []byte {
 		return x.Batch
 	}
 	return nil
+}
+
+func (x *AppendRequest) GetStreamId() uint64 {
+	if x != nil {
+		return x.StreamId
+	}
+	return 0
 }
 
 type AppendResponse struct {
@@ -879,7 +889,9 @@ type TakeTokensRequest struct {
 	// Do not pass the call on to another node.
 	NoForward bool `protobuf:"varint,4,opt,name=no_forward,json=noForward,proto3" json:"no_forward,omitempty"`
 	// The tokens are for records to append: a shard that takes none any more answers ShardClosed.
-	Append        bool `protobuf:"varint,5,opt,name=append,proto3" json:"append,omitempty"`
+	Append bool `protobuf:"varint,5,opt,name=append,proto3" json:"append,omitempty"`
+	// The tokens have been spent: they are taken whatever there is, and owed.
+	Spent         bool `protobuf:"varint,6,opt,name=spent,proto3" json:"spent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -945,6 +957,13 @@ func (x *TakeTokensRequest) GetNoForward() bool {
 func (x *TakeTokensRequest) GetAppend() bool {
 	if x != nil {
 		return x.Append
+	}
+	return false
+}
+
+func (x *TakeTokensRequest) GetSpent() bool {
+	if x != nil {
+		return x.Spent
 	}
 	return false
 }
@@ -5162,14 +5181,15 @@ const file_levada_v1_levada_proto_rawDesc = "" +
 	"\n" +
 	"successors\x18\a \x03(\rR\n" +
 	"successors\x12$\n" +
-	"\x0eretry_after_ms\x18\b \x01(\rR\fretryAfterMs\"\x82\x01\n" +
+	"\x0eretry_after_ms\x18\b \x01(\rR\fretryAfterMs\"\x9f\x01\n" +
 	"\rAppendRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x16\n" +
 	"\x06stream\x18\x02 \x01(\tR\x06stream\x12\x14\n" +
 	"\x05shard\x18\x03 \x01(\rR\x05shard\x12\x1d\n" +
 	"\n" +
 	"no_forward\x18\x04 \x01(\bR\tnoForward\x12\x14\n" +
-	"\x05batch\x18\x05 \x01(\fR\x05batch\"z\n" +
+	"\x05batch\x18\x05 \x01(\fR\x05batch\x12\x1b\n" +
+	"\tstream_id\x18\x06 \x01(\x04R\bstreamId\"z\n" +
 	"\x0eAppendResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x120\n" +
 	"\x06ranges\x18\x02 \x03(\v2\x18.levada.v1.AppendedRangeR\x06ranges\x12&\n" +
@@ -5211,14 +5231,15 @@ const file_levada_v1_levada_proto_rawDesc = "" +
 	"\n" +
 	"local_only\x18\x06 \x01(\bR\tlocalOnly\x12\x1d\n" +
 	"\n" +
-	"no_forward\x18\a \x01(\bR\tnoForward\"\xaa\x01\n" +
+	"no_forward\x18\a \x01(\bR\tnoForward\"\xc0\x01\n" +
 	"\x11TakeTokensRequest\x12\x16\n" +
 	"\x06stream\x18\x01 \x01(\tR\x06stream\x12\x14\n" +
 	"\x05shard\x18\x02 \x01(\rR\x05shard\x120\n" +
 	"\abuckets\x18\x03 \x03(\v2\x16.levada.v1.TokenBucketR\abuckets\x12\x1d\n" +
 	"\n" +
 	"no_forward\x18\x04 \x01(\bR\tnoForward\x12\x16\n" +
-	"\x06append\x18\x05 \x01(\bR\x06append\"_\n" +
+	"\x06append\x18\x05 \x01(\bR\x06append\x12\x14\n" +
+	"\x05spent\x18\x06 \x01(\bR\x05spent\"_\n" +
 	"\vTokenBucket\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04take\x18\x02 \x01(\x01R\x04take\x12\x12\n" +
