@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"crypto/rand"
 	"time"
 
 	"google.golang.org/grpc"
@@ -30,6 +31,28 @@ func (c *Client) CreateStream(ctx context.Context, name string, settings *levada
 	}
 	// After an attempt of unknown outcome the stream found may be our own work.
 	return out.GetStream(), out.GetExisted() && !uncertain, nil
+}
+
+// NewStream says what a stream that CreateNewStream makes has from the beginning.
+type NewStream struct {
+	Settings *levadav1.StreamSettings
+	// Scaling is its scaling policy, nil for none. Fields that are 0 get their defaults.
+	Scaling *levadav1.Scaling
+	// Documents are its documents, at least one. Versions do not matter.
+	Documents []Document
+}
+
+// CreateNewStream creates a stream, all of it or nothing. Of many who create one of a name at the same time one does; for the others, and whenever there is one
+// already, it is a Conflict.
+func (c *Client) CreateNewStream(ctx context.Context, name string, stream NewStream) error {
+	in := &levadav1.CreateStreamRequest{Name: name, Settings: stream.Settings, Id: rand.Text(), Scaling: stream.Scaling}
+	for _, d := range stream.Documents {
+		in.Documents = append(in.Documents, &levadav1.Document{Name: d.Name, Value: d.Value})
+	}
+	return c.admin(ctx, func(ctx context.Context, api levadav1.AdminClient) error {
+		_, err := api.CreateStream(ctx, in)
+		return err
+	})
 }
 
 // StreamChange names the settings to change; nil leaves one as it is.

@@ -41,6 +41,7 @@ func (c *Client) Documents(ctx context.Context, stream, prefix string) ([]Docume
 }
 
 // PutDocument sets a document, provided that its version is the one expected: 0 if there is to be none yet. A nil value removes it. Otherwise it is a Conflict.
+// version is 0 for a document that was removed, or that somebody has changed again since.
 func (c *Client) PutDocument(ctx context.Context, stream, name string, value []byte, expect uint64) (version uint64, err error) {
 	in := &levadav1.PutDocumentRequest{Id: rand.Text(), Stream: stream, Name: name, Value: value, Remove: value == nil, Expect: expect}
 	var out *levadav1.PutDocumentResponse

@@ -113,7 +113,7 @@ func (l *lane) openCall(ctx context.Context, address string, forward bool) (*app
 	guard.Stop()
 	c := &appendCall{
 		address: address, forward: forward, opened: time.Now(), stream: stream, cancel: cancel, guard: guard,
-		head:      &levadav1.AppendRequest{Stream: l.p.stream, Shard: l.shard, NoForward: !forward},
+		head:      &levadav1.AppendRequest{Stream: l.p.stream, StreamId: l.known.streamID, Shard: l.shard, NoForward: !forward},
 		responses: make(chan *levadav1.AppendResponse, l.win.limit),
 	}
 	go c.receive(ctx)

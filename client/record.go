@@ -27,7 +27,7 @@ func NewSequence(ms int64, ordinal uint64, shard uint32) SequenceNumber {
 
 // Record is one record, to write or as read.
 type Record struct {
-	// PartitionKey routes the record: 1 to 256 characters of UTF-8.
+	// PartitionKey routes the record: 1 to 256 characters of UTF-8. It may be empty if there is an ExplicitHashKey.
 	PartitionKey string
 	// ExplicitHashKey routes the record in the partition key's stead, if not nil.
 	ExplicitHashKey *HashKey

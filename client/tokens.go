@@ -18,7 +18,26 @@ type TokenBucket struct {
 // TakeTokens takes from buckets that a shard's leader keeps in memory, all or none. If nothing was taken it says how long after
 // it might be. What is in a bucket when anything is gives leave to take more: it is owed, and nothing more is given before it has come in.
 func (c *Client) TakeTokens(ctx context.Context, stream string, shard uint32, buckets ...TokenBucket) (wait time.Duration, err error) {
-	in := &levadav1.TakeTokensRequest{Stream: stream, Shard: shard}
+	return c.takeTokens(ctx, &levadav1.TakeTokensRequest{Stream: stream, Shard: shard}, buckets)
+}
+
+// TakeAppendTokens is TakeTokens for records that are to be appended. A shard that takes no more answers ShardClosed; ShardFor then names
+// one that took over.
+func (c *Client) TakeAppendTokens(ctx context.Context, stream string, shard uint32, buckets ...TokenBucket) (wait time.Duration, err error) {
+	wait, err = c.takeTokens(ctx, &levadav1.TakeTokensRequest{Stream: stream, Shard: shard, Append: true}, buckets)
+	if IsShardClosed(err) {
+		c.maps.outdate(stream, time.Now())
+	}
+	return wait, err
+}
+
+// SpendTokens takes from buckets what has been spent already, however little is in them: it is owed.
+func (c *Client) SpendTokens(ctx context.Context, stream string, shard uint32, buckets ...TokenBucket) error {
+	_, err := c.takeTokens(ctx, &levadav1.TakeTokensRequest{Stream: stream, Shard: shard, Spent: true}, buckets)
+	return err
+}
+
+func (c *Client) takeTokens(ctx context.Context, in *levadav1.TakeTokensRequest, buckets []TokenBucket) (wait time.Duration, err error) {
 	for _, b := range buckets {
 		in.Buckets = append(in.Buckets, &levadav1.TokenBucket{Name: b.Name, Take: b.Take, Rate: b.Rate, Burst: b.Burst})
 	}

@@ -3,6 +3,7 @@ package kinesis
 import (
 	"context"
 	"crypto/rand"
+	"encoding/base64"
 	"encoding/hex"
 	"net/http"
 	"strconv"
@@ -84,6 +85,13 @@ func newRequestID() string {
 		text = hex.AppendEncode(text, part)
 	}
 	return string(text)
+}
+
+// newExtendedID returns the second name that the service gives a request: bytes that mean nothing to anybody else, in base64.
+func newExtendedID() string {
+	var b [57]byte
+	_, _ = rand.Read(b[:]) // never fails: the runtime ends the program instead
+	return base64.StdEncoding.EncodeToString(b[:])
 }
 
 // reader reads the body; what it returns may be part of it.

@@ -30,7 +30,7 @@ type (
 		RecordFormatType *string `is:"required;enum=recordFormat"`
 	}
 	channelEncryption struct {
-		EncryptionType *string `is:"required;enum=encryptionType"`
+		EncryptionType *string `is:"required;enum=channelEncryption"`
 		KeyId          *string `is:"required;len=1:2048"`
 	}
 	channelLogging struct {

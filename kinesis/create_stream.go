@@ -2,6 +2,8 @@ package kinesis
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"time"
 
 	levadav1 "github.com/levada-stream/levada/api/levada/v1"
@@ -25,17 +27,15 @@ type streamModeDetails struct {
 }
 
 const (
-	// onDemandShards is how many shards an on-demand stream begins with.
-	onDemandShards = 4
-	// warmMiBpsMax is the most that a stream can be made ready for.
-	warmMiBpsMax = 10_240
-	retentionMin = 24 * time.Hour
+	// shardsDefault is how many shards a stream has whose creator does not say it.
+	shardsDefault = 4
+	retentionMin  = 24 * time.Hour
 )
 
-// createStream creates a stream.
+// createStream creates a stream. It is made in one step: there is all of it, or nothing to be found by whoever tries again.
 func createStream(ctx context.Context, s *Server, c *call, in *createStreamInput) (*nothing, error) {
 	onDemand := in.StreamModeDetails != nil && *in.StreamModeDetails.StreamMode == modeOnDemand
-	shards := uint32(onDemandShards)
+	shards := uint32(shardsDefault)
 	switch {
 	case onDemand && in.ShardCount != nil:
 		return nil, fail(codeValidation, "ShardCount cannot be given for a stream in ON_DEMAND mode.")
@@ -45,28 +45,53 @@ func createStream(ctx context.Context, s *Server, c *call, in *createStreamInput
 		return nil, fail(codeInvalidArgument, "The RecordDistributionStrategy AUTO is for streams in ON_DEMAND mode only.")
 	case in.ShardCount != nil:
 		shards = uint32(min(*in.ShardCount, 1<<31))
-	case in.WarmThroughputMiBps != nil: // a shard for each MiB/s, as updateStreamWarmThroughput has it
-		shards = uint32(min(max(*in.WarmThroughputMiBps, onDemandShards), warmMiBpsMax))
+	case in.WarmThroughputMiBps != nil:
+		shards = warmShards(*in.WarmThroughputMiBps)
 	}
 	if err := checkTags(in.Tags); err != nil {
 		return nil, err
 	}
-	// A stream of that name with the same settings would be found, where this API says that it exists.
+	// That there is a stream of the name is told before what would be wrong with a new one.
 	if _, err := s.cluster.DescribeStream(ctx, c.stream); err == nil {
 		return nil, s.exists(c.stream)
 	} else if !client.IsNotFound(err) {
 		return nil, err
 	}
+	doc, err := json.Marshal(in.document())
+	if err != nil {
+		return nil, fmt.Errorf("encode document %s: %w", docStream, err)
+	}
+	wanted := client.NewStream{
+		Settings:  &levadav1.StreamSettings{Shards: shards, RetentionMs: retentionMin.Milliseconds(), MaxRecordBytes: recordBytesOf(in.MaxRecordSizeInKiB)},
+		Documents: []client.Document{{Name: docStream, Value: doc}},
+	}
+	if onDemand {
+		wanted.Scaling = onDemandPolicy(nil, valueOf(in.WarmThroughputMiBps))
+	}
 	defer s.streams.forget(c.stream)
-	settings := &levadav1.StreamSettings{Shards: shards, RetentionMs: retentionMin.Milliseconds(), MaxRecordBytes: recordBytesOf(in.MaxRecordSizeInKiB)}
-	_, existed, err := s.cluster.CreateStream(ctx, c.stream, settings, false)
-	switch {
-	case existed, client.IsConflict(err):
+	if err := s.cluster.CreateNewStream(ctx, c.stream, wanted); client.IsConflict(err) {
 		return nil, s.exists(c.stream)
-	case err != nil:
+	} else if err != nil {
 		return nil, err
 	}
-	return nil, s.furnish(ctx, c.stream, in, onDemand)
+	return nil, nil
+}
+
+// document is what the API keeps of the new stream beside the stream itself.
+func (in *createStreamInput) document() streamDoc {
+	doc := streamDoc{Tags: in.Tags, WarmMiBps: valueOf(in.WarmThroughputMiBps)}
+	if in.RecordDistributionStrategy != nil {
+		doc.Distribution = *in.RecordDistributionStrategy
+	}
+	return doc
+}
+
+// valueOf is what a number is that may be left out.
+func valueOf(n *int64) int64 {
+	if n == nil {
+		return 0
+	}
+	return *n
 }
 
 // exists is the error for a name in use.
@@ -81,32 +106,4 @@ func recordBytesOf(kib *int64) uint32 {
 		data = *kib << 10
 	}
 	return uint32(min(data, recordBytesMax))
-}
-
-// furnish gives a new stream what CreateStream said beside its shards.
-func (s *Server) furnish(ctx context.Context, stream string, in *createStreamInput, onDemand bool) error {
-	if onDemand {
-		if _, err := s.cluster.SetScaling(ctx, stream, onDemandPolicy(), "created in ON_DEMAND mode"); err != nil {
-			return s.streamError(stream, err)
-		}
-	}
-	if len(in.Tags) == 0 && in.WarmThroughputMiBps == nil && in.RecordDistributionStrategy == nil {
-		return nil
-	}
-	_, err := changeDoc(ctx, s, stream, docStream, func(doc *streamDoc, _ bool) error {
-		doc.Tags = in.Tags
-		if in.WarmThroughputMiBps != nil {
-			doc.WarmMiBps = *in.WarmThroughputMiBps
-		}
-		if in.RecordDistributionStrategy != nil {
-			doc.Distribution = *in.RecordDistributionStrategy
-		}
-		return nil
-	})
-	return err
-}
-
-// onDemandPolicy is the policy of streams that have no number of shards of their own.
-func onDemandPolicy() *levadav1.Scaling {
-	return &levadav1.Scaling{Mode: "on", OnDemand: true, ShardsMin: onDemandShards}
 }

@@ -31,7 +31,6 @@ type streamDoc struct {
 	Policy       string            `json:"policy,omitempty"`
 	Distribution string            `json:"distribution,omitempty"` // "" is by key
 	WarmMiBps    int64             `json:"warm_mibps,omitempty"`
-	Limits       LimitsProfile     `json:"limits,omitempty"` // "" is the server's
 }
 
 // consumerDoc is a consumer registered for enhanced fan-out.

@@ -180,7 +180,7 @@ func writeRecords(w codec.Writer, records []client.Record) {
 		w.Time(r.ApproxArrival.UnixMilli())
 		w.Name("Data")
 		w.Blob(r.Data)
-		if r.PartitionKey != keyless {
+		if r.PartitionKey != "" { // else the stream spreads its records
 			w.Name("PartitionKey")
 			w.Text(r.PartitionKey)
 		}

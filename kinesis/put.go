@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -28,8 +29,6 @@ const (
 	keyUnitsMax = 256
 	// recordBytesMax is the most that a record's data may be in any stream.
 	recordBytesMax = 10 << 20
-	// keyless is the partition key under which a record is kept that has none. It cannot be mistaken for one that means something.
-	keyless = "\x00"
 )
 
 // member reads a member of a record and reports whether it is one.
@@ -107,14 +106,14 @@ func plainNumber(text string, digits int) bool {
 	return true
 }
 
-// record returns the record to write. With spread its keys do not matter.
+// record returns the record to write. With spread its keys do not matter, and it is kept without one.
 func (e *putEntry) record(spread bool) (client.Record, error) {
 	r := client.Record{PartitionKey: string(e.key), Data: e.data}
 	switch {
 	case spread:
 		var b [16]byte
 		_, _ = rand.Read(b[:]) // never fails: the runtime ends the program instead
-		r.PartitionKey, r.ExplicitHashKey = keyless, &client.HashKey{Hi: binary.BigEndian.Uint64(b[:]), Lo: binary.BigEndian.Uint64(b[8:])}
+		r.PartitionKey, r.ExplicitHashKey = "", &client.HashKey{Hi: binary.BigEndian.Uint64(b[:]), Lo: binary.BigEndian.Uint64(b[8:])}
 	case e.hasExplicit:
 		key, err := client.ParseHashKey(e.explicit)
 		if err != nil {
@@ -155,7 +154,7 @@ func (s *Server) write(ctx context.Context, k *known, records []client.Record) (
 		}
 		pending.Add(1)
 		err := one.producer.PutFunc(ctx, r, func(result client.Result) {
-			results[i] = result
+			results[i] = placed(result)
 			pending.Done()
 		})
 		if err != nil {
@@ -164,7 +163,23 @@ func (s *Server) write(ctx context.Context, k *known, records []client.Record) (
 		}
 	}
 	pending.Wait() // bounded by putRetry
+	if slices.ContainsFunc(results, func(r client.Result) bool { return client.IsTooLarge(r.Err) || client.IsInvalid(r.Err) }) {
+		// The stream has other limits than it had a moment ago: the next call, which may be this one tried again, is refused before anything is written.
+		s.streams.forget(stream)
+	}
 	return results, nil
+}
+
+// errNoPlace is what becomes of a record that is stored where nobody remembers.
+var errNoPlace = errors.New("the record is stored, and its sequence number is not known any more")
+
+// placed is a result, but that a record which is stored at an unknown position has failed. A producer must not be told a number that is no record's; it puts
+// the record again, which then has a position and is there twice, as after any failure of the original service.
+func placed(r client.Result) client.Result {
+	if r.Err == nil && r.Sequence.IsZero() {
+		r.Err = errNoPlace
+	}
+	return r
 }
 
 // putError words why a record was not written.

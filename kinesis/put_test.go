@@ -105,3 +105,33 @@ func BenchmarkReadPutRecords(b *testing.B) {
 		}
 	}
 }
+
+func TestNoKeyIsTakenForNone(t *testing.T) {
+	entry := putEntry{data: []byte("x"), key: []byte("\x00"), hasData: true, hasKey: true}
+	for _, c := range []struct {
+		spread bool
+		want   string // in the answer
+	}{{false, `"PartitionKey":"\u0000"`}, {true, ""}} {
+		r, err := entry.record(c.spread)
+		if err != nil || c.spread != (r.ExplicitHashKey != nil) {
+			t.Fatalf("spread %v: %+v, %v", c.spread, r, err)
+		}
+		w := codec.NewJSONWriter(nil)
+		writeRecords(w, []client.Record{r})
+		if text := string(w.Bytes()); strings.Contains(text, "PartitionKey") != (c.want != "") || !strings.Contains(text, c.want) {
+			t.Errorf("spread %v: read back as %s", c.spread, text)
+		}
+	}
+}
+
+func TestNoSequenceNumberIsMadeUp(t *testing.T) {
+	s := testServer()
+	stored := client.Result{Shard: 3, Sequence: client.NewSequence(1_700_000_000_000, 0, 3), Duplicate: true}
+	if r := placed(stored); r != stored {
+		t.Errorf("a duplicate with its position became %+v", r)
+	}
+	r := placed(client.Result{Shard: 3, Duplicate: true})
+	if e := s.putError("s", r); e.code != codeInternal || e.status != 500 {
+		t.Errorf("a duplicate without a position is answered with %v", e)
+	}
+}

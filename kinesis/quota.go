@@ -12,12 +12,14 @@ const (
 	writeRecordsRate = 1000
 	readBytesRate    = 2 << 20
 	readCallsRate    = 5
+	// admitTries is how often the shards of records are looked for, while those that were found are closed.
+	admitTries = 50
 )
 
-// limited reports whether a stream's shards are held to these rates.
+// limited reports whether a stream's shards are held to these rates: as its own tag says, or else as this server's settings do.
 func (s *Server) limited(k *known) bool {
-	if k.doc.Limits != "" {
-		return k.doc.Limits == LimitsKinesis
+	if own := LimitsProfile(k.doc.Tags[tagLimits]); own.valid() {
+		return own == LimitsKinesis
 	}
 	return s.opts.Limits == LimitsKinesis
 }
@@ -38,13 +40,36 @@ func (s *Server) admitWrites(ctx context.Context, k *known, records []client.Rec
 	if !s.limited(k) {
 		return refused, nil
 	}
-	stream := k.stream.GetName()
+	todo := make([]int, len(records))
+	for i := range todo {
+		todo[i] = i
+	}
+	for try := 1; len(todo) > 0; try++ {
+		var err error
+		if todo, err = s.takeFor(ctx, k.stream.GetName(), records, todo, refused); err != nil {
+			return nil, err
+		}
+		if len(todo) > 0 {
+			if try == admitTries {
+				return nil, unavailable("Stream %s is being resharded.", k.stream.GetName())
+			}
+			if err := pause(ctx); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return refused, nil
+}
+
+// takeFor takes from the buckets of the shards of some of the records, and notes which are refused. It returns those that are left: their shards were closed a
+// moment ago, and they have others.
+func (s *Server) takeFor(ctx context.Context, stream string, records []client.Record, some []int, refused []*apiError) (left []int, err error) {
 	type load struct {
 		records []int
 		bytes   int
 	}
 	loads := map[uint32]*load{}
-	for i := range records {
+	for _, i := range some {
 		shard, err := s.cluster.ShardFor(ctx, stream, records[i])
 		if err != nil {
 			return nil, s.streamError(stream, err)
@@ -58,17 +83,19 @@ func (s *Server) admitWrites(ctx context.Context, k *known, records []client.Rec
 		l.bytes += len(records[i].Data) + len(records[i].PartitionKey)
 	}
 	for shard, l := range loads {
-		wait, err := s.cluster.TakeTokens(ctx, stream, shard, bucket("write-bytes", float64(l.bytes), writeBytesRate), bucket("write-records", float64(len(l.records)), writeRecordsRate))
-		if err != nil {
+		wait, err := s.cluster.TakeAppendTokens(ctx, stream, shard, bucket("write-bytes", float64(l.bytes), writeBytesRate), bucket("write-records", float64(len(l.records)), writeRecordsRate))
+		switch {
+		case client.IsShardClosed(err):
+			left = append(left, l.records...)
+		case err != nil:
 			return nil, s.streamError(stream, err)
-		}
-		if wait > 0 {
+		case wait > 0:
 			for _, i := range l.records {
 				refused[i] = s.overRate(stream, shard)
 			}
 		}
 	}
-	return refused, nil
+	return left, nil
 }
 
 // admitRead refuses a call that a shard's readers are too many or too quick for.
@@ -93,5 +120,5 @@ func (s *Server) chargeRead(ctx context.Context, k *known, shard uint32, records
 		bytes += len(records[i].Data) + len(records[i].PartitionKey)
 	}
 	// What cannot be counted now is a reader's gain.
-	_, _ = s.cluster.TakeTokens(ctx, k.stream.GetName(), shard, bucket("read-bytes", float64(bytes), readBytesRate))
+	_ = s.cluster.SpendTokens(ctx, k.stream.GetName(), shard, bucket("read-bytes", float64(bytes), readBytesRate))
 }

@@ -27,7 +27,7 @@ type Options struct {
 	Keys func(id string) (Key, bool)
 	// Anonymous lets everybody do everything, whatever the signature.
 	Anonymous bool
-	// Limits is the profile of streams that have none of their own.
+	// Limits is the profile of streams that have none of their own, by the tag levada:limits.
 	Limits LimitsProfile
 	// BodyBytesMax bounds what the bodies of all requests at a time take. 0 = 256 MiB.
 	BodyBytesMax int64
@@ -49,6 +49,8 @@ const (
 	// LimitsKinesis holds a shard's readers and writers to the original's rates.
 	LimitsKinesis LimitsProfile = "kinesis"
 )
+
+func (p LimitsProfile) valid() bool { return p == LimitsNone || p == LimitsKinesis }
 
 var accountPattern = regexp.MustCompile(`\A\d{12}\z`)
 
@@ -168,7 +170,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	header := w.Header()
 	header.Set("x-amzn-RequestId", c.id)
-	header.Set("x-amz-id-2", c.id)
+	header.Set("x-amz-id-2", newExtendedID())
 	if s.leaving.Load() {
 		header.Set("Connection", "close") // over HTTP/2 it becomes a GOAWAY
 	}

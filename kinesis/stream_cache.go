@@ -17,8 +17,16 @@ type known struct {
 
 // streamCache spares the operations that carry records the questions about their stream.
 type streamCache struct {
-	mu     sync.Mutex
-	byName map[string]*known
+	mu      sync.Mutex
+	byName  map[string]*known
+	flights map[string]*flight
+}
+
+// flight is a question under way, which all who have it wait for.
+type flight struct {
+	done  chan struct{} // closed when the others are set
+	known *known
+	err   error
 }
 
 const (
@@ -28,46 +36,67 @@ const (
 	knownMax = 10_000
 )
 
-func newStreamCache() *streamCache { return &streamCache{byName: map[string]*known{}} }
-
-func (c *streamCache) get(name string, now time.Time) *known {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if k := c.byName[name]; k != nil && now.Sub(k.at) < knownFor {
-		return k
-	}
-	return nil
+func newStreamCache() *streamCache {
+	return &streamCache{byName: map[string]*known{}, flights: map[string]*flight{}}
 }
 
-func (c *streamCache) put(name string, k *known) {
+// find returns what is known of a stream, and asks if that is nothing, or old. However many find that at once, one asks.
+func (c *streamCache) find(ctx context.Context, name string, now time.Time, ask func(context.Context) (*known, error)) (*known, error) {
+	c.mu.Lock()
+	if k := c.byName[name]; k != nil && now.Sub(k.at) < knownFor {
+		c.mu.Unlock()
+		return k, nil
+	}
+	if f := c.flights[name]; f != nil {
+		c.mu.Unlock()
+		select {
+		case <-f.done:
+			return f.known, f.err
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	f := &flight{done: make(chan struct{}), err: internalFailure("Internal Service Failure")} // in case that ask panics
+	c.flights[name] = f
+	c.mu.Unlock()
+	defer c.land(name, f)
+	// Others wait for the answer too: it must not depend on whether this caller stays.
+	asking, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
+	defer cancel()
+	f.known, f.err = ask(asking)
+	return f.known, f.err
+}
+
+// land ends a flight and remembers what it brought, unless the stream was changed meanwhile.
+func (c *streamCache) land(name string, f *flight) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	close(f.done)
+	if c.flights[name] != f {
+		return
+	}
+	delete(c.flights, name)
+	if f.err != nil {
+		delete(c.byName, name)
+		return
+	}
 	if len(c.byName) >= knownMax {
 		clear(c.byName)
 	}
-	c.byName[name] = k
+	c.byName[name] = f.known
 }
 
-// forget makes the next look a question. Other nodes go on for a moment with what they know.
+// forget makes the next look a question of its own. Other nodes go on for a moment with what they know.
 func (c *streamCache) forget(name string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.byName, name)
+	delete(c.flights, name)
 }
 
 // known returns what is known of a stream that exists.
 func (s *Server) known(ctx context.Context, name string) (*known, error) {
-	now := time.Now()
-	if k := s.streams.get(name, now); k != nil {
-		return k, nil
-	}
-	k, err := s.ask(ctx, name)
-	if err != nil {
-		s.streams.forget(name)
-		return nil, err
-	}
-	s.streams.put(name, k)
-	return k, nil
+	return s.streams.find(ctx, name, time.Now(), func(ctx context.Context) (*known, error) { return s.ask(ctx, name) })
 }
 
 // ask asks the cluster about a stream.

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	levadav1 "github.com/levada-stream/levada/api/levada/v1"
 	"github.com/levada-stream/levada/client"
@@ -66,12 +69,23 @@ func subscribeToShard() operation {
 		}
 		pushing, end := context.WithCancelCause(ctx)
 		defer end(nil)
-		one, err := s.readers.begin(subscriptionKey{consumer: *in.ConsumerARN, shard: sh.GetNumber()}, time.Now(), end)
+		k, err := s.known(asking, c.stream)
 		if err != nil {
 			return err
 		}
-		defer s.readers.over(one)
+		one, err := s.subscribe(asking, c.stream, subscriptionKey{consumer: *in.ConsumerARN, shard: sh.GetNumber()}, end)
+		if err != nil {
+			return err
+		}
+		defer s.unsubscribe(ctx, one)
+		var keeping sync.WaitGroup
+		defer keeping.Wait()
+		defer end(nil)
+		keeping.Go(func() { s.keep(pushing, one) })
 		p := &push{s: s, c: c, shard: sh, next: from, control: http.NewResponseController(c.w)}
+		if s.limited(k) {
+			p.pace = rate.NewLimiter(readBytesRate, readBytesRate)
+		}
 		p.run(pushing)
 		return nil
 	}}
@@ -86,6 +100,7 @@ type push struct {
 	last    client.SequenceNumber
 	behind  int64
 	control *http.ResponseController
+	pace    *rate.Limiter // of the bytes pushed, nil for none
 	buf     []byte
 	err     error // of the connection: there is nobody any more
 }
@@ -109,7 +124,7 @@ func (p *push) run(ctx context.Context) {
 		var gap *client.Gap
 		switch {
 		case err == nil:
-			p.records(records)
+			p.records(ctx, records)
 		case errors.As(err, &gap):
 			p.next = gap.To
 		case errors.Is(err, io.EOF):
@@ -136,9 +151,9 @@ func (p *push) begin() {
 	p.send([]codec.Header{{Name: ":message-type", Value: "event"}, {Name: ":event-type", Value: "initial-response"}, {Name: ":content-type", Value: p.c.format.mediaType()}}, p.empty())
 }
 
-// records sends records, in several events if they are large.
-func (p *push) records(records []client.Record) {
-	for len(records) > 0 && p.err == nil {
+// records sends records, in several events if they are large, and no more of them in a second than the stream's limits permit.
+func (p *push) records(ctx context.Context, records []client.Record) {
+	for len(records) > 0 && p.err == nil && ctx.Err() == nil {
 		n, bytes := 0, 0
 		for ; n < len(records) && n < getRecordsMax; n++ {
 			if bytes += len(records[n].Data); n > 0 && bytes > eventBytesMax {
@@ -147,7 +162,27 @@ func (p *push) records(records []client.Record) {
 		}
 		p.next, p.last = records[n-1].Ordinal+1, records[n-1].Sequence
 		p.event(records[:n], nil, false)
+		p.rest(ctx, records[:n])
 		records = records[n:]
+	}
+}
+
+// rest waits as long as records take that were sent. A subscription is never silent for longer than its heartbeats.
+func (p *push) rest(ctx context.Context, sent []client.Record) {
+	if p.pace == nil {
+		return
+	}
+	bytes := 0
+	for i := range sent {
+		bytes += len(sent[i].Data) + len(sent[i].PartitionKey)
+	}
+	for ; bytes > 0 && p.err == nil; bytes -= readBytesRate {
+		if p.pace.WaitN(ctx, min(bytes, readBytesRate)) != nil {
+			return // it is over
+		}
+		if bytes > readBytesRate {
+			p.event(nil, nil, false)
+		}
 	}
 }
 

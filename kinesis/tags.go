@@ -11,6 +11,8 @@ const (
 	tagsMax = 50
 	// tagReserved begins the keys that nobody may use.
 	tagReserved = "aws:"
+	// tagLimits is the key of the tag by which a stream has a limits profile of its own.
+	tagLimits = "levada:limits"
 )
 
 // checkTags refuses tags that the API's constraints let through and the service does not.
@@ -18,7 +20,10 @@ func checkTags(tags map[string]string) error {
 	if len(tags) > tagsMax {
 		return fail(codeInvalidArgument, "A request may have %d tags, not %d.", tagsMax, len(tags))
 	}
-	for key := range tags {
+	for key, value := range tags {
+		if key == tagLimits && !LimitsProfile(value).valid() {
+			return fail(codeInvalidArgument, "The value of the tag %s must be %s or %s, not %s.", tagLimits, LimitsNone, LimitsKinesis, value)
+		}
 		if strings.HasPrefix(key, tagReserved) {
 			return fail(codeInvalidArgument, "Tag keys that begin with %s are reserved: %s.", tagReserved, key)
 		}

@@ -28,14 +28,15 @@ func updateStreamMode(ctx context.Context, s *Server, c *call, in *updateStreamM
 		return nil, err
 	}
 	defer s.streams.forget(c.stream)
-	if onDemand != k.onDemand() {
-		policy := &levadav1.Scaling{Mode: "off"}
-		if onDemand {
-			policy = onDemandPolicy()
-		}
-		if _, err := s.cluster.SetScaling(ctx, c.stream, policy, "UpdateStreamMode"); err != nil {
-			return nil, s.streamError(c.stream, err)
-		}
+	switch {
+	case onDemand && (!k.onDemand() || in.WarmThroughputMiBps != nil):
+		err = s.warm(ctx, c, k, valueOf(in.WarmThroughputMiBps), "UpdateStreamMode")
+	case !onDemand && k.onDemand():
+		_, err = s.cluster.SetScaling(ctx, c.stream, &levadav1.Scaling{Mode: "off"}, "UpdateStreamMode")
+		err = s.streamError(c.stream, err)
+	}
+	if err != nil {
+		return nil, err
 	}
 	_, err = changeDoc(ctx, s, c.stream, docStream, func(doc *streamDoc, _ bool) error {
 		if !onDemand {

@@ -1,10 +1,6 @@
 package kinesis
 
-import (
-	"context"
-
-	"github.com/levada-stream/levada/client"
-)
+import "context"
 
 type updateStreamWarmThroughputInput struct {
 	streamRef
@@ -18,7 +14,7 @@ type updateStreamWarmThroughputOutput struct {
 }
 
 // updateStreamWarmThroughput makes an on-demand stream ready for a rate before it comes: it begins to split shards until there is one for
-// each MiB/s, which is what a shard of such a stream is meant to take. Their number follows the load from there.
+// each MiB/s. There are never fewer from then on; above that their number follows the load.
 func updateStreamWarmThroughput(ctx context.Context, s *Server, c *call, in *updateStreamWarmThroughputInput) (*updateStreamWarmThroughputOutput, error) {
 	k, err := s.ask(ctx, c.stream)
 	if err != nil {
@@ -28,10 +24,9 @@ func updateStreamWarmThroughput(ctx context.Context, s *Server, c *call, in *upd
 		return nil, fail(codeValidation, "Stream %s under account %s is not in ON_DEMAND mode.", c.stream, s.opts.Account)
 	}
 	now := int64(k.stream.GetOpenShards())
-	if *in.WarmThroughputMiBps > now {
-		if _, err := s.cluster.SetShardCount(ctx, c.stream, uint32(*in.WarmThroughputMiBps), client.Reshard{ID: c.id, Reason: "UpdateStreamWarmThroughput"}); err != nil {
-			return nil, s.reshardError(c.stream, err)
-		}
+	defer s.streams.forget(c.stream)
+	if err := s.warm(ctx, c, k, *in.WarmThroughputMiBps, "UpdateStreamWarmThroughput"); err != nil {
+		return nil, err
 	}
 	if _, err := changeDoc(ctx, s, c.stream, docStream, func(doc *streamDoc, _ bool) error {
 		doc.WarmMiBps = *in.WarmThroughputMiBps

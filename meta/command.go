@@ -11,7 +11,7 @@ import (
 // CommandVersion is the highest version of a command that this release writes.
 // A new field or a changed meaning needs a higher one. Encode writes the lowest
 // that says everything, so that releases which know no more can go on as long as nothing new is used.
-const CommandVersion = 2
+const CommandVersion = 3
 
 // CommandBytesMax bounds an encoded command.
 const CommandBytesMax = 8 << 20
@@ -67,8 +67,11 @@ func versionIf(second bool) int {
 
 // knownVersion is the highest version of a command of that type.
 func knownVersion(c Command) int {
-	if _, ok := c.(versioned); ok {
+	switch c.(type) {
+	case *CreateStream:
 		return CommandVersion
+	case versioned:
+		return 2
 	}
 	return 1
 }

@@ -3,6 +3,7 @@ package meta
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/levada-stream/levada/internal/fault"
@@ -17,12 +18,26 @@ import (
 // with others it is a Conflict. A placement on nodes that meanwhile left is a
 // Conflict too: place again and propose again. A stream too many, and a placement that
 // takes a node above its ReplicasMax, are LimitReached.
+//
+// With a Writer it wants a new stream: one of that name is a Conflict, whatever its settings, unless the first of its documents
+// remembers that writer, and so is the work of this very command.
 type CreateStream struct {
 	Name       string
 	Settings   Settings // complete; see Settings.WithDefaults
 	Placement  [][]NodeID
 	StreamsMax int // streams that the cluster may have with this one, 0 for no limit; version 2
 	Time       int64
+
+	// What the stream has from the beginning, all of version 3.
+	Writer    string // needs a document
+	Scaling   *Scaling
+	Documents []NewDocument
+}
+
+// A NewDocument is a document of a stream that is created.
+type NewDocument struct {
+	Name  string `json:"name"`
+	Value []byte `json:"value"`
 }
 
 // StreamResult answers CreateStream, UpdateStream and DeleteStream.
@@ -35,7 +50,12 @@ type StreamResult struct {
 // Type returns "create_stream".
 func (CreateStream) Type() string { return "create_stream" }
 
-func (c CreateStream) version() int { return versionIf(c.StreamsMax != 0) }
+func (c CreateStream) version() int {
+	if c.Writer != "" || c.Scaling != nil || len(c.Documents) > 0 {
+		return 3
+	}
+	return versionIf(c.StreamsMax != 0)
+}
 
 // createStreamWire names each node once: a UUID for every replica of 10,000
 // shards would be a megabyte.
@@ -46,11 +66,15 @@ type createStreamWire struct {
 	Placement  [][]int  `json:"placement"` // indexes into nodes
 	StreamsMax int      `json:"streams_max,omitempty"`
 	Time       int64    `json:"time"`
+
+	Writer    string        `json:"writer,omitempty"`
+	Scaling   *Scaling      `json:"scaling,omitempty"`
+	Documents []NewDocument `json:"documents,omitempty"`
 }
 
 // MarshalJSON writes the compact form.
 func (c CreateStream) MarshalJSON() ([]byte, error) {
-	w := createStreamWire{Name: c.Name, Settings: c.Settings, StreamsMax: c.StreamsMax, Time: c.Time}
+	w := createStreamWire{Name: c.Name, Settings: c.Settings, StreamsMax: c.StreamsMax, Time: c.Time, Writer: c.Writer, Scaling: c.Scaling, Documents: c.Documents}
 	w.Nodes, w.Placement = packPlacement(c.Placement)
 	return json.Marshal(w)
 }
@@ -97,7 +121,10 @@ func (c *CreateStream) UnmarshalJSON(data []byte) error {
 		return err
 	}
 	placement, err := unpackPlacement(w.Nodes, w.Placement)
-	*c = CreateStream{Name: w.Name, Settings: w.Settings, Placement: placement, StreamsMax: w.StreamsMax, Time: w.Time}
+	*c = CreateStream{
+		Name: w.Name, Settings: w.Settings, Placement: placement, StreamsMax: w.StreamsMax, Time: w.Time,
+		Writer: w.Writer, Scaling: w.Scaling, Documents: w.Documents,
+	}
 	return err
 }
 
@@ -114,7 +141,14 @@ func (c CreateStream) apply(t *txn) (any, error) {
 	if err := checkRange("streams_max", int64(c.StreamsMax), 0, StreamsMax); err != nil {
 		return nil, err
 	}
+	documents, err := c.furnishings(t.next.version)
+	if err != nil {
+		return nil, err
+	}
 	if st, ok := t.next.StreamByName(c.Name); ok {
+		if c.Writer != "" {
+			return c.repeated(st, t.next.version)
+		}
 		if st.Settings != c.Settings {
 			return nil, fault.New(fault.Conflict, "stream %q exists with other settings", c.Name)
 		}
@@ -129,7 +163,7 @@ func (c CreateStream) apply(t *txn) (any, error) {
 	if err := c.CheckLimits(t.next); err != nil {
 		return nil, err
 	}
-	st := &Stream{ID: t.next.nextStream, Name: c.Name, Settings: c.Settings, State: StreamCreating, Created: c.Time, owner: t.edit}
+	st := &Stream{ID: t.next.nextStream, Name: c.Name, Settings: c.Settings, State: StreamCreating, Created: c.Time, documents: documents, owner: t.edit}
 	t.next.nextStream++
 	shards := make([]*Shard, len(c.Placement))
 	st.open = make([]openShard, len(shards))
@@ -143,7 +177,46 @@ func (c CreateStream) apply(t *txn) (any, error) {
 	t.events.Streams = append(t.events.Streams, st.ID)
 	at, _ := t.next.nameIndex(c.Name)
 	t.next.names = slices.Insert(slices.Clone(t.next.names), at, &nameEntry{c.Name, st.ID})
+	if c.Scaling != nil {
+		policy := *c.Scaling
+		st.scaling = &policy
+		t.addScaling(ScalingEvent{StreamID: st.ID, Time: c.Time, Kind: ScalingPolicy, Reason: fmt.Sprintf("mode %s: created with it", policy.Mode)})
+	}
 	return StreamResult{t.next.version, st.ID, true}, nil
+}
+
+// furnishings returns the documents that the new stream has, after a check of all that it has from the beginning.
+func (c CreateStream) furnishings(version uint64) (Documents, error) {
+	if c.Writer != "" && len(c.Documents) == 0 {
+		return nil, fault.InvalidField("documents", "a stream that is to be new needs a document")
+	}
+	if c.Scaling != nil {
+		if err := c.Scaling.Validate(); err != nil {
+			return nil, err
+		}
+	}
+	var all Documents
+	for _, d := range c.Documents {
+		if err := checkDocument(d.Name, d.Value, c.Writer); err != nil {
+			return nil, err
+		}
+		if all.Get(d.Name) != nil {
+			return nil, fault.InvalidField("documents", "document %q is there twice", d.Name)
+		}
+		var err error
+		if all, err = all.with(&Document{Name: d.Name, Value: d.Value, Version: version, Writer: c.Writer}); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// repeated answers for a stream that exists and was to be new.
+func (c CreateStream) repeated(st *Stream, version uint64) (any, error) {
+	if d := st.documents.Get(c.Documents[0].Name); d == nil || !d.wrote(c.Writer) {
+		return nil, fault.New(fault.Conflict, "stream %q exists", c.Name)
+	}
+	return StreamResult{Version: version, StreamID: st.ID}, nil
 }
 
 // checkPlacement wants so many shards, each on so many nodes that take part.

@@ -5,24 +5,27 @@ import (
 )
 
 // PutDocument sets or removes a document of a live stream, or of the cluster, if its version is the one expected. The same again, told by
-// its writer, has been done and changes nothing.
+// its writer, has been done and changes nothing. With Remember that is so for changes before the last, too.
 type PutDocument struct {
 	StreamID uint64 `json:"stream_id,omitempty"` // 0: of the cluster
 	Name     string `json:"name"`
 	Value    []byte `json:"value,omitempty"`
 	Remove   bool   `json:"remove,omitempty"`
-	Expect   uint64 `json:"expect"` // version that the document must have, 0 if there must be none
-	Writer   string `json:"writer"` // another for each change that is wanted
+	Expect   uint64 `json:"expect"`             // version that the document must have, 0 if there must be none
+	Writer   string `json:"writer"`             // another for each change that is wanted
+	Remember bool   `json:"remember,omitempty"` // those who changed it before, DocumentWritersMax of them; version 2
 }
 
 // DocumentResult is the result of PutDocument.
 type DocumentResult struct {
-	Version uint64 // of the document, 0 if it was removed
+	Version uint64 // of the document, 0 if it was removed, or has been changed since
 	Changed bool
 }
 
 // Type returns "put_document".
 func (PutDocument) Type() string { return "put_document" }
+
+func (c PutDocument) version() int { return versionIf(c.Remember) }
 
 func (c PutDocument) apply(t *txn) (any, error) {
 	if err := t.needCluster(); err != nil {
@@ -51,6 +54,8 @@ func (c PutDocument) apply(t *txn) (any, error) {
 		return DocumentResult{}, nil
 	case old != nil && old.Writer == c.Writer && !c.Remove:
 		return DocumentResult{Version: old.Version}, nil
+	case old != nil && c.Remember && old.wrote(c.Writer): // and it has been changed since
+		return DocumentResult{}, nil
 	case old == nil && c.Expect != 0:
 		return nil, fault.New(fault.Conflict, "document %q does not exist any more", c.Name)
 	case old != nil && old.Version != c.Expect:
@@ -59,8 +64,12 @@ func (c PutDocument) apply(t *txn) (any, error) {
 	documents := have.without(c.Name)
 	result := DocumentResult{Changed: true}
 	if !c.Remove {
+		one := &Document{Name: c.Name, Value: c.Value, Version: t.next.version, Writer: c.Writer}
+		if c.Remember && old != nil {
+			one.Before = old.writers()
+		}
 		var err error
-		if documents, err = have.with(&Document{Name: c.Name, Value: c.Value, Version: t.next.version, Writer: c.Writer}); err != nil {
+		if documents, err = have.with(one); err != nil {
 			return nil, err
 		}
 		result.Version = t.next.version

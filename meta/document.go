@@ -14,6 +14,7 @@ const (
 	DocumentValueBytesMax = 64 << 10
 	DocumentsMax          = 10_000  // of one stream, and of the cluster
 	DocumentBytesMax      = 4 << 20 // of one stream's, and of the cluster's, all values together
+	DocumentWritersMax    = 8       // that are remembered of one document beside the last
 )
 
 // A Document is a small value kept with a stream, or with the cluster, for programs that stand before it. What is in it is theirs. Immutable.
@@ -22,6 +23,19 @@ type Document struct {
 	Value   []byte `json:"value"`
 	Version uint64 `json:"version"`          // of the state that set it
 	Writer  string `json:"writer,omitempty"` // the id with which it was set
+	// Before are the ids of the changes before, the latest last. One of them that is asked for again has been done.
+	Before []string `json:"before,omitempty"`
+}
+
+// wrote reports whether a writer's change is known to have been done.
+func (d *Document) wrote(writer string) bool {
+	return d.Writer == writer || slices.Contains(d.Before, writer)
+}
+
+// writers returns the writers of a document that are to be remembered when it is changed again.
+func (d *Document) writers() []string {
+	all := append(slices.Clone(d.Before), d.Writer)
+	return all[max(0, len(all)-DocumentWritersMax):]
 }
 
 // Documents are those of one owner, ascending by name. Immutable.
@@ -97,11 +111,16 @@ func (d Documents) check(version uint64) error {
 		return errDocuments
 	}
 	for i, one := range d {
-		if one.Version == 0 || one.Version > version || checkDocument(one.Name, one.Value, one.Writer) != nil || i > 0 && d[i-1].Name >= one.Name {
+		if one.Version == 0 || one.Version > version || checkDocument(one.Name, one.Value, one.Writer) != nil || i > 0 && d[i-1].Name >= one.Name || len(one.Before) > DocumentWritersMax {
 			return errDocuments
 		}
 	}
 	return nil
+}
+
+// remember reports whether there is a document that knows who changed it before.
+func (d Documents) remember() bool {
+	return slices.ContainsFunc(d, func(one *Document) bool { return len(one.Before) > 0 })
 }
 
 func checkDocument(name string, value []byte, writer string) error {

@@ -50,6 +50,33 @@ func TestDocumentsChangeOnlyAsExpected(t *testing.T) {
 	}
 }
 
+// TestChangesAreDoneOnceThoughOthersFollow asks for a change again whose answer was lost, after others have changed the document.
+func TestChangesAreDoneOnceThoughOthersFollow(t *testing.T) {
+	b := cluster(t, 1)
+	put := func(i int) PutDocument {
+		c := PutDocument{Name: "a", Value: []byte(fmt.Sprint(i)), Writer: fmt.Sprint("w", i), Remember: true}
+		if d := b.state().Documents().Get("a"); d != nil {
+			c.Expect = d.Version
+		}
+		return c
+	}
+	first := put(0)
+	b.must(first)
+	for i := range DocumentWritersMax {
+		b.must(put(i + 1))
+		now := b.state().Documents().Get("a")
+		if r := b.must(first).(DocumentResult); r != (DocumentResult{}) || b.state().Documents().Get("a") != now {
+			t.Errorf("after %d others the first again: %+v", i+1, r)
+		}
+	}
+	last := put(DocumentWritersMax + 1)
+	b.must(last)
+	b.refused(first, fault.Conflict) // too long ago to be known
+	if r := b.must(last).(DocumentResult); r.Version == 0 || r.Changed {
+		t.Errorf("the last again: %+v", r)
+	}
+}
+
 func TestDocumentsGoWithTheirStream(t *testing.T) {
 	b := cluster(t, 1)
 	st := b.create("orders", 1, 1)

@@ -82,7 +82,17 @@ func secondCommands() []Command {
 	create.StreamsMax = 10_000
 	remove := exampleCommands()["delete_stream"].(DeleteStream)
 	remove.TombstonesMax = 1000
-	return []Command{node, create, remove}
+	document := exampleCommands()["put_document"].(PutDocument)
+	document.Remember = true
+	return []Command{node, create, remove, document}
+}
+
+// thirdCommands holds the commands whose version 3 has more fields, with these set.
+func thirdCommands() []Command {
+	create := secondCommands()[1].(CreateStream)
+	policy := CompleteScaling(Scaling{OnDemand: true})
+	create.Writer, create.Scaling, create.Documents = "w-1", &policy, []NewDocument{{"tags", []byte(`{"a":"b"}`)}, {"empty", []byte{}}}
+	return []Command{create}
 }
 
 // secondStore has what a snapshot of version 2 holds beyond one of version 1.
@@ -143,6 +153,15 @@ func fourthStore(t tester) *bench {
 	return b
 }
 
+// fifthStore has what a snapshot of version 5 holds beyond one of version 4: documents that know who changed them before.
+func fifthStore(t tester) *bench {
+	b := fourthStore(t)
+	st, _ := b.state().StreamByName("parts")
+	b.must(PutDocument{Name: "b", Value: []byte("changed"), Expect: b.state().Documents().Get("b").Version, Writer: "w-6", Remember: true})
+	b.must(PutDocument{StreamID: st.ID, Name: "tags", Value: []byte(`{}`), Expect: st.Documents().Get("tags").Version, Writer: "w-7", Remember: true})
+	return b
+}
+
 func golden(t *testing.T, name string, got []byte) {
 	t.Helper()
 	path := filepath.Join("testdata", name)
@@ -180,6 +199,15 @@ func TestCommandGolden(t *testing.T) {
 		out.Write(append(data, '\n'))
 	}
 	golden(t, "commands_v2.golden", out.Bytes())
+	out.Reset()
+	for _, c := range thirdCommands() {
+		data, err := Encode(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out.Write(append(data, '\n'))
+	}
+	golden(t, "commands_v3.golden", out.Bytes())
 }
 
 func TestSnapshotGolden(t *testing.T) {
@@ -187,6 +215,7 @@ func TestSnapshotGolden(t *testing.T) {
 	snapshotGolden(t, secondStore(t), "snapshot_v2.golden")
 	snapshotGolden(t, thirdStore(t), "snapshot_v3.golden")
 	snapshotGolden(t, fourthStore(t), "snapshot_v4.golden")
+	snapshotGolden(t, fifthStore(t), "snapshot_v5.golden")
 }
 
 func snapshotGolden(t *testing.T, b *bench, name string) {
@@ -228,6 +257,8 @@ func TestDecodeRefuses(t *testing.T) {
 		{"unknown type", `{"v":1,"type":"split_shard","body":{}}`, ErrUnknownCommand},
 		{"newer version", `{"v":2,"type":"remove_node","body":{"later":1}}`, ErrNewerCommand},
 		{"newer version of one that has two", `{"v":3,"type":"delete_stream","body":{"later":1}}`, ErrNewerCommand},
+		{"newer version of one that has three", `{"v":4,"type":"create_stream","body":{"later":1}}`, ErrNewerCommand},
+		{"field of version 3 in version 2", `{"v":2,"type":"create_stream","body":{"name":"a","settings":{},"nodes":[],"placement":[],"writer":"w","time":1}}`, ErrMalformedCommand},
 		{"field of version 2 in version 1", `{"v":1,"type":"delete_stream","body":{"name":"a","tombstones_max":1,"time":1}}`, ErrMalformedCommand},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -334,7 +365,7 @@ func FuzzDecodeCommand(f *testing.F) {
 		}
 		f.Add(data)
 	}
-	for _, c := range secondCommands() {
+	for _, c := range append(secondCommands(), thirdCommands()...) {
 		data, err := Encode(c)
 		if err != nil {
 			f.Fatal(err)

@@ -12,7 +12,7 @@ import (
 )
 
 // SnapshotVersion is the highest version that Encode writes. It writes the lowest that holds everything.
-const SnapshotVersion = 4
+const SnapshotVersion = 5
 
 // SnapshotBytesMax bounds what DecodeState takes.
 const SnapshotBytesMax = 1 << 30
@@ -89,7 +89,10 @@ var errFieldVersion = errors.New("a field of a later version")
 
 // snapshotVersion returns the lowest version that can hold the state.
 func (s *State) snapshotVersion() int {
-	if s.hasDocuments() {
+	switch has, remember := s.hasDocuments(); {
+	case remember:
+		return 5
+	case has:
 		return 4
 	}
 	for st := range s.Streams() {
@@ -104,16 +107,13 @@ func (s *State) snapshotVersion() int {
 	return versionIf(limited || len(s.forgotten) > 0)
 }
 
-func (s *State) hasDocuments() bool {
-	if len(s.documents) > 0 {
-		return true
-	}
+// hasDocuments reports whether there are documents, and whether one of them knows who changed it before.
+func (s *State) hasDocuments() (has, remember bool) {
+	has, remember = len(s.documents) > 0, s.documents.remember()
 	for st := range s.Streams() {
-		if len(st.documents) > 0 {
-			return true
-		}
+		has, remember = has || len(st.documents) > 0, remember || st.documents.remember()
 	}
-	return false
+	return has, remember
 }
 
 // DecodeState returns the state of a snapshot after checking that it is whole

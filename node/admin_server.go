@@ -30,10 +30,21 @@ func (a *adminServer) CreateStream(ctx context.Context, req *pb.CreateStreamRequ
 	if err != nil {
 		return nil, err
 	}
-	if st, ok := state.StreamByName(req.GetName()); ok && st.Settings == settings {
+	c := meta.CreateStream{Name: req.GetName(), Settings: settings, Writer: req.GetId()}
+	if req.GetScaling() != nil {
+		policy, err := n.scalingFrom(req.GetScaling())
+		if err != nil {
+			return nil, err
+		}
+		c.Scaling = &policy
+	}
+	for _, d := range req.GetDocuments() {
+		c.Documents = append(c.Documents, meta.NewDocument{Name: d.GetName(), Value: d.GetValue()})
+	}
+	if st, ok := state.StreamByName(req.GetName()); ok && st.Settings == settings && c.Writer == "" {
 		return a.created(ctx, req, true)
 	}
-	if err := n.createStream(ctx, req.GetName(), settings); err != nil {
+	if err := n.createStream(ctx, c); err != nil {
 		return nil, err
 	}
 	return a.created(ctx, req, false)

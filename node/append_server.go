@@ -35,6 +35,10 @@ func (s *streamsServer) Append(call pb.Streams_AppendServer) error {
 	if err != nil {
 		return err
 	}
+	if id := first.GetStreamId(); id != 0 && id != sh.StreamID {
+		// Records for a stream must not go to one of that name which is gone, nor is what that one's shards say of this one's.
+		return fault.New(fault.Unavailable, "this node knows stream %q by id %d, not %d: it was deleted and created again", first.GetStream(), sh.StreamID, id)
+	}
 	here := s.n.shards.byGroup(sh.Group)
 	if here != nil && here.raft.IsLeader() {
 		return s.appendHere(call, first, here)

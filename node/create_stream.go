@@ -11,11 +11,11 @@ import (
 // room meanwhile on which the placement counted.
 const createTries = 3
 
-// createStream places a stream and proposes it.
-func (n *Node) createStream(ctx context.Context, name string, settings meta.Settings) error {
+// createStream places a stream and proposes it. Of the command it chooses the placement, the limits and the time.
+func (n *Node) createStream(ctx context.Context, wanted meta.CreateStream) error {
 	for try := 1; ; try++ {
 		state := n.metaStore.State()
-		command, err := n.placeStream(state, name, settings)
+		command, err := n.placeStream(state, wanted)
 		if err != nil {
 			return err
 		}
@@ -32,16 +32,15 @@ func (n *Node) createStream(ctx context.Context, name string, settings meta.Sett
 
 // placeStream returns the command that creates a stream, or a refusal that is
 // certain already. A name in use is told before a lack of room, which may be due to that very stream.
-func (n *Node) placeStream(state *meta.State, name string, settings meta.Settings) (*meta.CreateStream, error) {
-	placement, err := meta.Place(state, n.hints(), settings)
-	command := &meta.CreateStream{
-		Name: name, Settings: settings, Placement: placement, StreamsMax: n.cfg.Limits.StreamsMax, Time: n.now().UnixMilli(),
-	}
+func (n *Node) placeStream(state *meta.State, wanted meta.CreateStream) (*meta.CreateStream, error) {
+	placement, err := meta.Place(state, n.hints(), wanted.Settings)
+	command := &wanted
+	command.Placement, command.StreamsMax, command.Time = placement, n.cfg.Limits.StreamsMax, n.now().UnixMilli()
 	if err == nil {
 		err = command.CheckLimits(state)
 	}
-	if _, exists := state.StreamByName(name); exists && fault.KindOf(err) == fault.LimitReached {
-		return nil, fault.New(fault.Conflict, "stream %q exists with other settings", name)
+	if _, exists := state.StreamByName(wanted.Name); exists && fault.KindOf(err) == fault.LimitReached {
+		return nil, fault.New(fault.Conflict, "stream %q exists with other settings", wanted.Name)
 	}
 	return command, err
 }

@@ -4,14 +4,13 @@ import (
 	"context"
 
 	pb "github.com/levada-stream/levada/api/levada/v1"
-	"github.com/levada-stream/levada/internal/fault"
 	"github.com/levada-stream/levada/meta"
 )
 
 func (a *adminServer) PutDocument(ctx context.Context, req *pb.PutDocumentRequest) (*pb.PutDocumentResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
 	defer cancel()
-	c := &meta.PutDocument{Name: req.GetName(), Value: req.GetValue(), Remove: req.GetRemove(), Expect: req.GetExpect(), Writer: req.GetId()}
+	c := &meta.PutDocument{Name: req.GetName(), Value: req.GetValue(), Remove: req.GetRemove(), Expect: req.GetExpect(), Writer: req.GetId(), Remember: true}
 	if req.GetStream() != "" {
 		st, err := a.stream(req.GetStream())
 		if err != nil {
@@ -22,16 +21,13 @@ func (a *adminServer) PutDocument(ctx context.Context, req *pb.PutDocumentReques
 	if err := a.n.propose(ctx, c); err != nil {
 		return nil, err
 	}
-	// This node has applied it: what it has now is that, or something later.
+	// This node has applied it: what it has now is that, or something later, whose version is not for this caller.
 	documents, err := a.documents(req.GetStream())
 	if err != nil {
 		return nil, err
 	}
 	out := &pb.PutDocumentResponse{}
-	if d := documents.Get(req.GetName()); d != nil {
-		if d.Writer != req.GetId() && !req.GetRemove() {
-			return nil, fault.New(fault.Conflict, "document %q was changed again meanwhile", req.GetName())
-		}
+	if d := documents.Get(req.GetName()); d != nil && d.Writer == req.GetId() {
 		out.Version = d.Version
 	}
 	return out, nil

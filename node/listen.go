@@ -56,7 +56,7 @@ func (n *Node) listen() (p *ports, err error) {
 		}
 		if *port.into, err = net.Listen("tcp", port.address); err != nil {
 			if errors.Is(err, syscall.EADDRINUSE) {
-				err = fmt.Errorf("%s: port %s is in use by another process; stop it or choose another address: %w", port.key, port.address, err)
+				err = fmt.Errorf("%s: port %s is in use by another process; %s: %w", port.key, port.address, wayOut(port.key), err)
 			}
 			return p, err
 		}
@@ -74,6 +74,14 @@ func (n *Node) listen() (p *ports, err error) {
 		p.kinesis = kinesis.Secure(p.kinesis, p.certificates.Kinesis())
 	}
 	return p, nil
+}
+
+// wayOut says what to do about an address that is in use. The one of the Kinesis-compatible API has a default, which nodes of one machine easily share.
+func wayOut(key string) string {
+	if key == "kinesis.listen" {
+		return `if that is another node of this machine, set kinesis.listen to another address, or to "" to serve no Kinesis-compatible API here`
+	}
+	return "stop it or choose another address"
 }
 
 // close closes what its server has not closed yet.

@@ -54,6 +54,7 @@ type Node struct {
 	metaRaft   *raftfsm.Group
 	shards     *shardSet
 	tokens     *tokenBuckets // of the shards that this node leads
+	claims     *claims
 	peers      *peerConns
 	disk       *diskGuard
 	apiConns   *limitListener // of clients
@@ -106,6 +107,7 @@ func newNode(cfg configs.Config, log hclog.Logger) (*Node, error) {
 		budget:     partition.NewBudget(int64(cfg.Limits.AppendBytesInFlightMax)),
 		readBudget: partition.NewBudget(int64(cfg.Limits.ReadBytesInFlightMax)),
 		tokens:     newTokenBuckets(),
+		claims:     newClaims(),
 	}, nil
 }
 

@@ -23,18 +23,8 @@ func (a *adminServer) SetScaling(ctx context.Context, req *pb.SetScalingRequest)
 	if err != nil {
 		return nil, err
 	}
-	p := scalingFromProto(req.GetScaling())
-	if p.ShardsMax == 0 {
-		p.ShardsMax = min(meta.CompleteScaling(p).ShardsMax, a.n.cfg.Limits.ShardsPerStreamMax)
-	}
-	p = meta.CompleteScaling(p)
-	if p.ShardsMin > p.ShardsMax {
-		return nil, fault.InvalidField("shards_min", "shards_min is %d, above shards_max, which is %d", p.ShardsMin, p.ShardsMax)
-	}
-	if err := p.Validate(); err != nil {
-		return nil, err
-	}
-	if err := a.n.checkShards(p.ShardsMax); err != nil {
+	p, err := a.n.scalingFrom(req.GetScaling())
+	if err != nil {
 		return nil, err
 	}
 	if err := a.n.propose(ctx, &meta.SetScaling{StreamID: st.ID, Scaling: p, Reason: req.GetReason(), Time: a.n.now().UnixMilli()}); err != nil {
@@ -42,6 +32,22 @@ func (a *adminServer) SetScaling(ctx context.Context, req *pb.SetScalingRequest)
 	}
 	out, err := a.streamNow(req.GetStream())
 	return &pb.SetScalingResponse{Stream: out}, err
+}
+
+// scalingFrom fills in the defaults of a policy.
+func (n *Node) scalingFrom(req *pb.Scaling) (meta.Scaling, error) {
+	p := scalingFromProto(req)
+	if p.ShardsMax == 0 {
+		p.ShardsMax = min(meta.CompleteScaling(p).ShardsMax, n.cfg.Limits.ShardsPerStreamMax)
+	}
+	p = meta.CompleteScaling(p)
+	if p.ShardsMin > p.ShardsMax {
+		return p, fault.InvalidField("shards_min", "shards_min is %d, above shards_max, which is %d", p.ShardsMin, p.ShardsMax)
+	}
+	if err := p.Validate(); err != nil {
+		return p, err
+	}
+	return p, n.checkShards(p.ShardsMax)
 }
 
 // streamNow describes a stream as it is after a change.

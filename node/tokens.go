@@ -51,8 +51,8 @@ func (b *tokenBucket) wait() time.Duration {
 	return max(time.Millisecond, time.Duration(math.Ceil(-b.tokens/b.rate*1000))*time.Millisecond)
 }
 
-// take takes from all buckets named, if there is something in each of them; else it says how long that takes.
-func (t *tokenBuckets) take(group uint64, wanted []*pb.TokenBucket, now time.Time) (wait time.Duration) {
+// take takes from all buckets named, if there is something in each of them or the tokens are spent already; else it says how long that takes.
+func (t *tokenBuckets) take(group uint64, wanted []*pb.TokenBucket, spent bool, now time.Time) (wait time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	buckets := make([]*tokenBucket, len(wanted))
@@ -69,7 +69,7 @@ func (t *tokenBuckets) take(group uint64, wanted []*pb.TokenBucket, now time.Tim
 		buckets[i] = b
 		wait = max(wait, b.wait())
 	}
-	if wait > 0 {
+	if wait > 0 && !spent {
 		return wait
 	}
 	for i, w := range wanted {

@@ -21,7 +21,7 @@ func TestTokenBuckets(t *testing.T) {
 	b := newTokenBuckets()
 	take := func(ms int, want time.Duration, wanted ...*pb.TokenBucket) {
 		t.Helper()
-		if got := b.take(1, wanted, at(ms)); got != want {
+		if got := b.take(1, wanted, false, at(ms)); got != want {
 			t.Errorf("at %d ms: wait %v, want %v", ms, got, want)
 		}
 	}
@@ -35,16 +35,20 @@ func TestTokenBuckets(t *testing.T) {
 	take(210, 4290*time.Millisecond, bytes(1))
 	take(4499, time.Millisecond, bytes(1))
 	take(4501, 0, bytes(1))
-	if got := b.take(2, []*pb.TokenBucket{bytes(1)}, at(210)); got != 0 {
+	if got := b.take(2, []*pb.TokenBucket{bytes(1)}, false, at(210)); got != 0 {
 		t.Errorf("another shard waits %v", got)
 	}
+	for range 2 { // what is spent is owed, however little there is
+		b.take(1, []*pb.TokenBucket{bytes(2000)}, true, at(5000))
+	}
+	take(5000, 3501*time.Millisecond, bytes(1))
 	take(0, 0, calls(0)) // a clock that goes back takes nothing away
 }
 
 func TestTokenBucketsAreBounded(t *testing.T) {
 	b, now := newTokenBuckets(), time.Unix(1, 0)
 	for g := range uint64(bucketsMax + 10) {
-		b.take(g, []*pb.TokenBucket{{Name: "x", Take: 1, Rate: 1, Burst: 1}}, now)
+		b.take(g, []*pb.TokenBucket{{Name: "x", Take: 1, Rate: 1, Burst: 1}}, false, now)
 	}
 	if len(b.all) > bucketsMax {
 		t.Errorf("%d buckets", len(b.all))

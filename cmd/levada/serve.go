@@ -51,7 +51,7 @@ func (c serveCommand) Run(ctx context.Context, s *session) error {
 		log.Info("serving", "name", i.Name, "id", i.NodeID, "grpc", i.GRPC, "http", i.HTTP, "raft", i.Raft, "gossip", i.Gossip)
 	})
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return fmt.Errorf("%w\nanother process has that port: stop it, or change listen in the configuration", err)
+		return fmt.Errorf("%w\nanother process has that port: stop it, or give this node another address in its configuration", err)
 	}
 	return err
 }

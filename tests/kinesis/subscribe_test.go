@@ -108,18 +108,27 @@ func printLatencies(client string, all []time.Duration) {
 	fmt.Printf("%s: %d records pushed in order; from before the put to the consumer p50 %v p99 %v max %v\n", client, len(all), at(0.5), at(0.99), at(1))
 }
 
-// TestSubscriptionsTakeOver has a second subscription refused at first, and taking over five seconds later.
+// TestSubscriptionsTakeOver has a second subscription, at the same node or another one, refused at first, and taking over five seconds later.
 func TestSubscriptionsTakeOver(t *testing.T) {
 	nodes := start(t).Nodes
-	c := sdk(nodes[0], nil, func(o *kinesis.Options) { o.RetryMaxAttempts = 1 })
-	consumer := pushStream(t, c, "pushed", "go")
+	once := func(o *kinesis.Options) { o.RetryMaxAttempts = 1 }
+	for i, n := range nodes {
+		t.Run(n.Name, func(t *testing.T) {
+			t.Parallel()
+			takeOver(t, sdk(nodes[0], nil, once), sdk(n, nil, once), fmt.Sprint("pushed-", i))
+		})
+	}
+}
+
+func takeOver(t *testing.T, c, other *kinesis.Client, stream string) {
+	consumer := pushStream(t, c, stream, "go")
 	in := &kinesis.SubscribeToShardInput{ConsumerARN: &consumer, ShardId: aws.String("shardId-000000000000"), StartingPosition: &types.StartingPosition{Type: types.ShardIteratorTypeLatest}}
 	first, err := c.SubscribeToShard(t.Context(), in)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer first.GetStream().Close()
-	if _, err := c.SubscribeToShard(t.Context(), in); err == nil || codeOf(err) != "ResourceInUseException" {
+	if _, err := other.SubscribeToShard(t.Context(), in); err == nil || codeOf(err) != "ResourceInUseException" {
 		t.Errorf("a second subscription at once: %v", err)
 	}
 	beats := 0
@@ -137,12 +146,16 @@ func TestSubscriptionsTakeOver(t *testing.T) {
 	if beats == 0 {
 		t.Error("no sign of life in five seconds")
 	}
-	second, err := c.SubscribeToShard(t.Context(), in)
+	second, err := other.SubscribeToShard(t.Context(), in)
 	if err != nil {
 		t.Fatalf("a second subscription after five seconds: %v", err)
 	}
 	defer second.GetStream().Close()
+	took := time.Now()
 	for range first.GetStream().Events() {
+	}
+	if d := time.Since(took); d > 4*time.Second {
+		t.Errorf("the first one went on for %v", d)
 	}
 	var inUse *types.ResourceInUseException
 	if err := first.GetStream().Err(); !errors.As(err, &inUse) {

@@ -169,7 +169,7 @@ func (b Batch) validate() error {
 		if err != nil {
 			return err
 		}
-		if err := validateKey(r.Key); err != nil {
+		if err := r.validateKey(); err != nil {
 			return err
 		}
 		rest = after

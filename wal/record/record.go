@@ -52,7 +52,7 @@ func invalid(field string, limit uint64, format string, args ...any) error {
 
 // Record is one record. When it comes from a batch its slices alias the batch.
 type Record struct {
-	// Key is the partition key: UTF-8, 1 to MaxKeyChars characters.
+	// Key is the partition key: UTF-8, 1 to MaxKeyChars characters, or none for a record that an explicit hash key routes.
 	Key []byte
 	// ExplicitHash replaces the key's hash when HasExplicitHash is set.
 	ExplicitHash    hashkey.Key
@@ -80,7 +80,7 @@ func (r Record) Size() int {
 
 // Validate returns an *InvalidError if the record cannot be in any batch.
 func (r Record) Validate() error {
-	if err := validateKey(r.Key); err != nil {
+	if err := r.validateKey(); err != nil {
 		return err
 	}
 	if len(r.Data) > MaxDataBytes {
@@ -89,9 +89,10 @@ func (r Record) Validate() error {
 	return nil
 }
 
-func validateKey(key []byte) error {
+func (r Record) validateKey() error {
+	key := r.Key
 	switch {
-	case len(key) == 0:
+	case len(key) == 0 && !r.HasExplicitHash:
 		return invalid("key", 0, "is empty")
 	case len(key) > MaxKeyBytes:
 		return invalid("key", MaxKeyChars, "has %d bytes, at most %d are allowed", len(key), MaxKeyBytes)

@@ -86,6 +86,9 @@ func genRecord(t *rapid.T) Record {
 	if rapid.Bool().Draw(t, "explicit") {
 		r.HasExplicitHash = true
 		r.ExplicitHash = hashkey.Key{Hi: rapid.Uint64().Draw(t, "hi"), Lo: rapid.Uint64().Draw(t, "lo")}
+		if rapid.Bool().Draw(t, "no key") {
+			r.Key = []byte{}
+		}
 	}
 	return r
 }

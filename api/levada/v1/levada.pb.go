@@ -325,7 +325,10 @@ type AppendRequest struct {
 	Shard     uint32 `protobuf:"varint,3,opt,name=shard,proto3" json:"shard,omitempty"`
 	NoForward bool   `protobuf:"varint,4,opt,name=no_forward,json=noForward,proto3" json:"no_forward,omitempty"`
 	// One encoded batch. Empty on a first message that only opens the call.
-	Batch         []byte `protobuf:"bytes,5,opt,name=batch,proto3" json:"batch,omitempty"`
+	Batch []byte `protobuf:"bytes,5,opt,name=batch,proto3" json:"batch,omitempty"`
+	// On the first message: the id of the stream that is meant, 0 for whichever has the name. A node that knows another one by that name, which was deleted or of
+	// which it has not heard yet, answers Unavailable.
+	StreamId      uint64 `protobuf:"varint,6,opt,name=stream_id,json=streamId,proto3" json:"stream_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -393,6 +396,13 @@ func (x *AppendRequest) GetBatch() []byte {
 		return x.Batch
 	}
 	return nil
+}
+
+func (x *AppendRequest) GetStreamId() uint64 {
+	if x != nil {
+		return x.StreamId
+	}
+	return 0
 }
 
 type AppendResponse struct {
@@ -877,7 +887,11 @@ type TakeTokensRequest struct {
 	Shard   uint32                 `protobuf:"varint,2,opt,name=shard,proto3" json:"shard,omitempty"`
 	Buckets []*TokenBucket         `protobuf:"bytes,3,rep,name=buckets,proto3" json:"buckets,omitempty"` // up to 8
 	// Do not pass the call on to another node.
-	NoForward     bool `protobuf:"varint,4,opt,name=no_forward,json=noForward,proto3" json:"no_forward,omitempty"`
+	NoForward bool `protobuf:"varint,4,opt,name=no_forward,json=noForward,proto3" json:"no_forward,omitempty"`
+	// The tokens are for records to append: a shard that takes none any more answers ShardClosed.
+	Append bool `protobuf:"varint,5,opt,name=append,proto3" json:"append,omitempty"`
+	// The tokens have been spent: they are taken whatever there is, and owed.
+	Spent         bool `protobuf:"varint,6,opt,name=spent,proto3" json:"spent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -936,6 +950,20 @@ func (x *TakeTokensRequest) GetBuckets() []*TokenBucket {
 func (x *TakeTokensRequest) GetNoForward() bool {
 	if x != nil {
 		return x.NoForward
+	}
+	return false
+}
+
+func (x *TakeTokensRequest) GetAppend() bool {
+	if x != nil {
+		return x.Append
+	}
+	return false
+}
+
+func (x *TakeTokensRequest) GetSpent() bool {
+	if x != nil {
+		return x.Spent
 	}
 	return false
 }
@@ -1063,6 +1091,164 @@ func (x *TakeTokensResponse) GetRetryAfterMs() uint32 {
 	return 0
 }
 
+// ClaimRequest says who claims what. Another's claim that is as old as take_over_after_ms is taken over. One that is not renewed
+// for ten seconds is nobody's.
+type ClaimRequest struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	Stream          string                 `protobuf:"bytes,1,opt,name=stream,proto3" json:"stream,omitempty"`
+	Shard           uint32                 `protobuf:"varint,2,opt,name=shard,proto3" json:"shard,omitempty"`
+	Name            string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`     // of the claim, 1 to 64 bytes
+	Holder          string                 `protobuf:"bytes,4,opt,name=holder,proto3" json:"holder,omitempty"` // who is to have it, 1 to 64 bytes; another for each claim
+	TakeOverAfterMs uint32                 `protobuf:"varint,5,opt,name=take_over_after_ms,json=takeOverAfterMs,proto3" json:"take_over_after_ms,omitempty"`
+	// The holder has it already: it is refused if another took it over.
+	Renew bool `protobuf:"varint,6,opt,name=renew,proto3" json:"renew,omitempty"`
+	// The holder gives it up.
+	Release bool `protobuf:"varint,7,opt,name=release,proto3" json:"release,omitempty"`
+	// Do not pass the call on to another node.
+	NoForward     bool `protobuf:"varint,8,opt,name=no_forward,json=noForward,proto3" json:"no_forward,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClaimRequest) Reset() {
+	*x = ClaimRequest{}
+	mi := &file_levada_v1_levada_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClaimRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClaimRequest) ProtoMessage() {}
+
+func (x *ClaimRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_levada_v1_levada_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClaimRequest.ProtoReflect.Descriptor instead.
+func (*ClaimRequest) Descriptor() ([]byte, []int) {
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ClaimRequest) GetStream() string {
+	if x != nil {
+		return x.Stream
+	}
+	return ""
+}
+
+func (x *ClaimRequest) GetShard() uint32 {
+	if x != nil {
+		return x.Shard
+	}
+	return 0
+}
+
+func (x *ClaimRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ClaimRequest) GetHolder() string {
+	if x != nil {
+		return x.Holder
+	}
+	return ""
+}
+
+func (x *ClaimRequest) GetTakeOverAfterMs() uint32 {
+	if x != nil {
+		return x.TakeOverAfterMs
+	}
+	return 0
+}
+
+func (x *ClaimRequest) GetRenew() bool {
+	if x != nil {
+		return x.Renew
+	}
+	return false
+}
+
+func (x *ClaimRequest) GetRelease() bool {
+	if x != nil {
+		return x.Release
+	}
+	return false
+}
+
+func (x *ClaimRequest) GetNoForward() bool {
+	if x != nil {
+		return x.NoForward
+	}
+	return false
+}
+
+// ClaimResponse says whether the holder has the claim. If not, it can take it over after so long.
+type ClaimResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Held          bool                   `protobuf:"varint,1,opt,name=held,proto3" json:"held,omitempty"`
+	RetryAfterMs  uint32                 `protobuf:"varint,2,opt,name=retry_after_ms,json=retryAfterMs,proto3" json:"retry_after_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClaimResponse) Reset() {
+	*x = ClaimResponse{}
+	mi := &file_levada_v1_levada_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClaimResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClaimResponse) ProtoMessage() {}
+
+func (x *ClaimResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_levada_v1_levada_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClaimResponse.ProtoReflect.Descriptor instead.
+func (*ClaimResponse) Descriptor() ([]byte, []int) {
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ClaimResponse) GetHeld() bool {
+	if x != nil {
+		return x.Held
+	}
+	return false
+}
+
+func (x *ClaimResponse) GetRetryAfterMs() uint32 {
+	if x != nil {
+		return x.RetryAfterMs
+	}
+	return 0
+}
+
 // ReadResponse carries whole blocks as stored. With no blocks it is a sign of life.
 type ReadResponse struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
@@ -1084,7 +1270,7 @@ type ReadResponse struct {
 
 func (x *ReadResponse) Reset() {
 	*x = ReadResponse{}
-	mi := &file_levada_v1_levada_proto_msgTypes[10]
+	mi := &file_levada_v1_levada_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1096,7 +1282,7 @@ func (x *ReadResponse) String() string {
 func (*ReadResponse) ProtoMessage() {}
 
 func (x *ReadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[10]
+	mi := &file_levada_v1_levada_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1109,7 +1295,7 @@ func (x *ReadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadResponse.ProtoReflect.Descriptor instead.
 func (*ReadResponse) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{10}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ReadResponse) GetBlocks() []*Block {
@@ -1176,7 +1362,7 @@ type Block struct {
 
 func (x *Block) Reset() {
 	*x = Block{}
-	mi := &file_levada_v1_levada_proto_msgTypes[11]
+	mi := &file_levada_v1_levada_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1188,7 +1374,7 @@ func (x *Block) String() string {
 func (*Block) ProtoMessage() {}
 
 func (x *Block) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[11]
+	mi := &file_levada_v1_levada_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1201,7 +1387,7 @@ func (x *Block) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Block.ProtoReflect.Descriptor instead.
 func (*Block) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{11}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Block) GetFirstOrdinal() uint64 {
@@ -1253,7 +1439,7 @@ type StreamSettings struct {
 
 func (x *StreamSettings) Reset() {
 	*x = StreamSettings{}
-	mi := &file_levada_v1_levada_proto_msgTypes[12]
+	mi := &file_levada_v1_levada_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1265,7 +1451,7 @@ func (x *StreamSettings) String() string {
 func (*StreamSettings) ProtoMessage() {}
 
 func (x *StreamSettings) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[12]
+	mi := &file_levada_v1_levada_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1278,7 +1464,7 @@ func (x *StreamSettings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamSettings.ProtoReflect.Descriptor instead.
 func (*StreamSettings) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{12}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *StreamSettings) GetShards() uint32 {
@@ -1344,7 +1530,7 @@ type Stream struct {
 
 func (x *Stream) Reset() {
 	*x = Stream{}
-	mi := &file_levada_v1_levada_proto_msgTypes[13]
+	mi := &file_levada_v1_levada_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1356,7 +1542,7 @@ func (x *Stream) String() string {
 func (*Stream) ProtoMessage() {}
 
 func (x *Stream) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[13]
+	mi := &file_levada_v1_levada_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1369,7 +1555,7 @@ func (x *Stream) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Stream.ProtoReflect.Descriptor instead.
 func (*Stream) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{13}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Stream) GetName() string {
@@ -1471,7 +1657,7 @@ type Scaling struct {
 
 func (x *Scaling) Reset() {
 	*x = Scaling{}
-	mi := &file_levada_v1_levada_proto_msgTypes[14]
+	mi := &file_levada_v1_levada_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1483,7 +1669,7 @@ func (x *Scaling) String() string {
 func (*Scaling) ProtoMessage() {}
 
 func (x *Scaling) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[14]
+	mi := &file_levada_v1_levada_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1496,7 +1682,7 @@ func (x *Scaling) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Scaling.ProtoReflect.Descriptor instead.
 func (*Scaling) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{14}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Scaling) GetMode() string {
@@ -1604,7 +1790,7 @@ type SaltedKey struct {
 
 func (x *SaltedKey) Reset() {
 	*x = SaltedKey{}
-	mi := &file_levada_v1_levada_proto_msgTypes[15]
+	mi := &file_levada_v1_levada_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1616,7 +1802,7 @@ func (x *SaltedKey) String() string {
 func (*SaltedKey) ProtoMessage() {}
 
 func (x *SaltedKey) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[15]
+	mi := &file_levada_v1_levada_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1629,7 +1815,7 @@ func (x *SaltedKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaltedKey.ProtoReflect.Descriptor instead.
 func (*SaltedKey) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{15}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SaltedKey) GetHashKey() string {
@@ -1668,7 +1854,7 @@ type ShardGoal struct {
 
 func (x *ShardGoal) Reset() {
 	*x = ShardGoal{}
-	mi := &file_levada_v1_levada_proto_msgTypes[16]
+	mi := &file_levada_v1_levada_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1680,7 +1866,7 @@ func (x *ShardGoal) String() string {
 func (*ShardGoal) ProtoMessage() {}
 
 func (x *ShardGoal) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[16]
+	mi := &file_levada_v1_levada_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1693,7 +1879,7 @@ func (x *ShardGoal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardGoal.ProtoReflect.Descriptor instead.
 func (*ShardGoal) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{16}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ShardGoal) GetId() string {
@@ -1762,7 +1948,7 @@ type Shard struct {
 
 func (x *Shard) Reset() {
 	*x = Shard{}
-	mi := &file_levada_v1_levada_proto_msgTypes[17]
+	mi := &file_levada_v1_levada_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1774,7 +1960,7 @@ func (x *Shard) String() string {
 func (*Shard) ProtoMessage() {}
 
 func (x *Shard) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[17]
+	mi := &file_levada_v1_levada_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1787,7 +1973,7 @@ func (x *Shard) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Shard.ProtoReflect.Descriptor instead.
 func (*Shard) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{17}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Shard) GetNumber() uint32 {
@@ -1916,7 +2102,7 @@ type Replica struct {
 
 func (x *Replica) Reset() {
 	*x = Replica{}
-	mi := &file_levada_v1_levada_proto_msgTypes[18]
+	mi := &file_levada_v1_levada_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1928,7 +2114,7 @@ func (x *Replica) String() string {
 func (*Replica) ProtoMessage() {}
 
 func (x *Replica) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[18]
+	mi := &file_levada_v1_levada_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1941,7 +2127,7 @@ func (x *Replica) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Replica.ProtoReflect.Descriptor instead.
 func (*Replica) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{18}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Replica) GetNode() string {
@@ -1984,14 +2170,19 @@ type CreateStreamRequest struct {
 	Name     string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	Settings *StreamSettings        `protobuf:"bytes,2,opt,name=settings,proto3" json:"settings,omitempty"`
 	// Wait until every shard has a leader, up to the call's deadline.
-	Wait          bool `protobuf:"varint,3,opt,name=wait,proto3" json:"wait,omitempty"`
+	Wait bool `protobuf:"varint,3,opt,name=wait,proto3" json:"wait,omitempty"`
+	// The stream must be a new one: that another call has created it is a Conflict. Choose a new id for each stream that is wanted. It needs a document.
+	Id string `protobuf:"bytes,4,opt,name=id,proto3" json:"id,omitempty"`
+	// What the stream has from the beginning: a scaling policy, with defaults as in SetScaling, and documents, whose versions do not matter.
+	Scaling       *Scaling    `protobuf:"bytes,5,opt,name=scaling,proto3" json:"scaling,omitempty"`
+	Documents     []*Document `protobuf:"bytes,6,rep,name=documents,proto3" json:"documents,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CreateStreamRequest) Reset() {
 	*x = CreateStreamRequest{}
-	mi := &file_levada_v1_levada_proto_msgTypes[19]
+	mi := &file_levada_v1_levada_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2003,7 +2194,7 @@ func (x *CreateStreamRequest) String() string {
 func (*CreateStreamRequest) ProtoMessage() {}
 
 func (x *CreateStreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[19]
+	mi := &file_levada_v1_levada_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2016,7 +2207,7 @@ func (x *CreateStreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateStreamRequest.ProtoReflect.Descriptor instead.
 func (*CreateStreamRequest) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{19}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CreateStreamRequest) GetName() string {
@@ -2040,6 +2231,27 @@ func (x *CreateStreamRequest) GetWait() bool {
 	return false
 }
 
+func (x *CreateStreamRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *CreateStreamRequest) GetScaling() *Scaling {
+	if x != nil {
+		return x.Scaling
+	}
+	return nil
+}
+
+func (x *CreateStreamRequest) GetDocuments() []*Document {
+	if x != nil {
+		return x.Documents
+	}
+	return nil
+}
+
 type CreateStreamResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Stream        *Stream                `protobuf:"bytes,1,opt,name=stream,proto3" json:"stream,omitempty"`
@@ -2050,7 +2262,7 @@ type CreateStreamResponse struct {
 
 func (x *CreateStreamResponse) Reset() {
 	*x = CreateStreamResponse{}
-	mi := &file_levada_v1_levada_proto_msgTypes[20]
+	mi := &file_levada_v1_levada_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2062,7 +2274,7 @@ func (x *CreateStreamResponse) String() string {
 func (*CreateStreamResponse) ProtoMessage() {}
 
 func (x *CreateStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[20]
+	mi := &file_levada_v1_levada_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2075,7 +2287,7 @@ func (x *CreateStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateStreamResponse.ProtoReflect.Descriptor instead.
 func (*CreateStreamResponse) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{20}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *CreateStreamResponse) GetStream() *Stream {
@@ -2104,7 +2316,7 @@ type UpdateStreamRequest struct {
 
 func (x *UpdateStreamRequest) Reset() {
 	*x = UpdateStreamRequest{}
-	mi := &file_levada_v1_levada_proto_msgTypes[21]
+	mi := &file_levada_v1_levada_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2116,7 +2328,7 @@ func (x *UpdateStreamRequest) String() string {
 func (*UpdateStreamRequest) ProtoMessage() {}
 
 func (x *UpdateStreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[21]
+	mi := &file_levada_v1_levada_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2129,7 +2341,7 @@ func (x *UpdateStreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateStreamRequest.ProtoReflect.Descriptor instead.
 func (*UpdateStreamRequest) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{21}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *UpdateStreamRequest) GetName() string {
@@ -2169,7 +2381,7 @@ type UpdateStreamResponse struct {
 
 func (x *UpdateStreamResponse) Reset() {
 	*x = UpdateStreamResponse{}
-	mi := &file_levada_v1_levada_proto_msgTypes[22]
+	mi := &file_levada_v1_levada_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2181,7 +2393,7 @@ func (x *UpdateStreamResponse) String() string {
 func (*UpdateStreamResponse) ProtoMessage() {}
 
 func (x *UpdateStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[22]
+	mi := &file_levada_v1_levada_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2194,7 +2406,7 @@ func (x *UpdateStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateStreamResponse.ProtoReflect.Descriptor instead.
 func (*UpdateStreamResponse) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{22}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *UpdateStreamResponse) GetStream() *Stream {
@@ -2213,7 +2425,7 @@ type DeleteStreamRequest struct {
 
 func (x *DeleteStreamRequest) Reset() {
 	*x = DeleteStreamRequest{}
-	mi := &file_levada_v1_levada_proto_msgTypes[23]
+	mi := &file_levada_v1_levada_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2225,7 +2437,7 @@ func (x *DeleteStreamRequest) String() string {
 func (*DeleteStreamRequest) ProtoMessage() {}
 
 func (x *DeleteStreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[23]
+	mi := &file_levada_v1_levada_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2238,7 +2450,7 @@ func (x *DeleteStreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteStreamRequest.ProtoReflect.Descriptor instead.
 func (*DeleteStreamRequest) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{23}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *DeleteStreamRequest) GetName() string {
@@ -2256,7 +2468,7 @@ type DeleteStreamResponse struct {
 
 func (x *DeleteStreamResponse) Reset() {
 	*x = DeleteStreamResponse{}
-	mi := &file_levada_v1_levada_proto_msgTypes[24]
+	mi := &file_levada_v1_levada_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2268,7 +2480,7 @@ func (x *DeleteStreamResponse) String() string {
 func (*DeleteStreamResponse) ProtoMessage() {}
 
 func (x *DeleteStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[24]
+	mi := &file_levada_v1_levada_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2281,7 +2493,7 @@ func (x *DeleteStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteStreamResponse.ProtoReflect.Descriptor instead.
 func (*DeleteStreamResponse) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{24}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{26}
 }
 
 type DescribeStreamRequest struct {
@@ -2293,7 +2505,7 @@ type DescribeStreamRequest struct {
 
 func (x *DescribeStreamRequest) Reset() {
 	*x = DescribeStreamRequest{}
-	mi := &file_levada_v1_levada_proto_msgTypes[25]
+	mi := &file_levada_v1_levada_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2305,7 +2517,7 @@ func (x *DescribeStreamRequest) String() string {
 func (*DescribeStreamRequest) ProtoMessage() {}
 
 func (x *DescribeStreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[25]
+	mi := &file_levada_v1_levada_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2318,7 +2530,7 @@ func (x *DescribeStreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeStreamRequest.ProtoReflect.Descriptor instead.
 func (*DescribeStreamRequest) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{25}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *DescribeStreamRequest) GetName() string {
@@ -2337,7 +2549,7 @@ type DescribeStreamResponse struct {
 
 func (x *DescribeStreamResponse) Reset() {
 	*x = DescribeStreamResponse{}
-	mi := &file_levada_v1_levada_proto_msgTypes[26]
+	mi := &file_levada_v1_levada_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2349,7 +2561,7 @@ func (x *DescribeStreamResponse) String() string {
 func (*DescribeStreamResponse) ProtoMessage() {}
 
 func (x *DescribeStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[26]
+	mi := &file_levada_v1_levada_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2362,7 +2574,7 @@ func (x *DescribeStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeStreamResponse.ProtoReflect.Descriptor instead.
 func (*DescribeStreamResponse) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{26}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *DescribeStreamResponse) GetStream() *Stream {
@@ -2382,7 +2594,7 @@ type ListStreamsRequest struct {
 
 func (x *ListStreamsRequest) Reset() {
 	*x = ListStreamsRequest{}
-	mi := &file_levada_v1_levada_proto_msgTypes[27]
+	mi := &file_levada_v1_levada_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2394,7 +2606,7 @@ func (x *ListStreamsRequest) String() string {
 func (*ListStreamsRequest) ProtoMessage() {}
 
 func (x *ListStreamsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[27]
+	mi := &file_levada_v1_levada_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2407,7 +2619,7 @@ func (x *ListStreamsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListStreamsRequest.ProtoReflect.Descriptor instead.
 func (*ListStreamsRequest) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{27}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ListStreamsRequest) GetAfter() string {
@@ -2434,7 +2646,7 @@ type ListStreamsResponse struct {
 
 func (x *ListStreamsResponse) Reset() {
 	*x = ListStreamsResponse{}
-	mi := &file_levada_v1_levada_proto_msgTypes[28]
+	mi := &file_levada_v1_levada_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2446,7 +2658,7 @@ func (x *ListStreamsResponse) String() string {
 func (*ListStreamsResponse) ProtoMessage() {}
 
 func (x *ListStreamsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[28]
+	mi := &file_levada_v1_levada_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2459,7 +2671,7 @@ func (x *ListStreamsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListStreamsResponse.ProtoReflect.Descriptor instead.
 func (*ListStreamsResponse) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{28}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListStreamsResponse) GetStreams() []*Stream {
@@ -2490,7 +2702,7 @@ type ListShardsRequest struct {
 
 func (x *ListShardsRequest) Reset() {
 	*x = ListShardsRequest{}
-	mi := &file_levada_v1_levada_proto_msgTypes[29]
+	mi := &file_levada_v1_levada_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2502,7 +2714,7 @@ func (x *ListShardsRequest) String() string {
 func (*ListShardsRequest) ProtoMessage() {}
 
 func (x *ListShardsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[29]
+	mi := &file_levada_v1_levada_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2515,7 +2727,7 @@ func (x *ListShardsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListShardsRequest.ProtoReflect.Descriptor instead.
 func (*ListShardsRequest) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{29}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ListShardsRequest) GetStream() string {
@@ -2571,7 +2783,7 @@ type ListShardsResponse struct {
 
 func (x *ListShardsResponse) Reset() {
 	*x = ListShardsResponse{}
-	mi := &file_levada_v1_levada_proto_msgTypes[30]
+	mi := &file_levada_v1_levada_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2583,7 +2795,7 @@ func (x *ListShardsResponse) String() string {
 func (*ListShardsResponse) ProtoMessage() {}
 
 func (x *ListShardsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[30]
+	mi := &file_levada_v1_levada_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2596,7 +2808,7 @@ func (x *ListShardsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListShardsResponse.ProtoReflect.Descriptor instead.
 func (*ListShardsResponse) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{30}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ListShardsResponse) GetShards() []*Shard {
@@ -2638,7 +2850,7 @@ type SplitShardRequest struct {
 
 func (x *SplitShardRequest) Reset() {
 	*x = SplitShardRequest{}
-	mi := &file_levada_v1_levada_proto_msgTypes[31]
+	mi := &file_levada_v1_levada_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2650,7 +2862,7 @@ func (x *SplitShardRequest) String() string {
 func (*SplitShardRequest) ProtoMessage() {}
 
 func (x *SplitShardRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[31]
+	mi := &file_levada_v1_levada_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2663,7 +2875,7 @@ func (x *SplitShardRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SplitShardRequest.ProtoReflect.Descriptor instead.
 func (*SplitShardRequest) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{31}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *SplitShardRequest) GetId() string {
@@ -2737,7 +2949,7 @@ type MergeShardsRequest struct {
 
 func (x *MergeShardsRequest) Reset() {
 	*x = MergeShardsRequest{}
-	mi := &file_levada_v1_levada_proto_msgTypes[32]
+	mi := &file_levada_v1_levada_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2749,7 +2961,7 @@ func (x *MergeShardsRequest) String() string {
 func (*MergeShardsRequest) ProtoMessage() {}
 
 func (x *MergeShardsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[32]
+	mi := &file_levada_v1_levada_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2762,7 +2974,7 @@ func (x *MergeShardsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MergeShardsRequest.ProtoReflect.Descriptor instead.
 func (*MergeShardsRequest) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{32}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *MergeShardsRequest) GetId() string {
@@ -2817,7 +3029,7 @@ type AbortReshardRequest struct {
 
 func (x *AbortReshardRequest) Reset() {
 	*x = AbortReshardRequest{}
-	mi := &file_levada_v1_levada_proto_msgTypes[33]
+	mi := &file_levada_v1_levada_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2829,7 +3041,7 @@ func (x *AbortReshardRequest) String() string {
 func (*AbortReshardRequest) ProtoMessage() {}
 
 func (x *AbortReshardRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[33]
+	mi := &file_levada_v1_levada_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2842,7 +3054,7 @@ func (x *AbortReshardRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AbortReshardRequest.ProtoReflect.Descriptor instead.
 func (*AbortReshardRequest) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{33}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *AbortReshardRequest) GetId() string {
@@ -2870,7 +3082,7 @@ type ReshardResponse struct {
 
 func (x *ReshardResponse) Reset() {
 	*x = ReshardResponse{}
-	mi := &file_levada_v1_levada_proto_msgTypes[34]
+	mi := &file_levada_v1_levada_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2882,7 +3094,7 @@ func (x *ReshardResponse) String() string {
 func (*ReshardResponse) ProtoMessage() {}
 
 func (x *ReshardResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[34]
+	mi := &file_levada_v1_levada_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2895,7 +3107,7 @@ func (x *ReshardResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReshardResponse.ProtoReflect.Descriptor instead.
 func (*ReshardResponse) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{34}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ReshardResponse) GetReshard() *Reshard {
@@ -2933,7 +3145,7 @@ type Reshard struct {
 
 func (x *Reshard) Reset() {
 	*x = Reshard{}
-	mi := &file_levada_v1_levada_proto_msgTypes[35]
+	mi := &file_levada_v1_levada_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2945,7 +3157,7 @@ func (x *Reshard) String() string {
 func (*Reshard) ProtoMessage() {}
 
 func (x *Reshard) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[35]
+	mi := &file_levada_v1_levada_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2958,7 +3170,7 @@ func (x *Reshard) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reshard.ProtoReflect.Descriptor instead.
 func (*Reshard) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{35}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Reshard) GetId() string {
@@ -3051,7 +3263,7 @@ type SetShardCountRequest struct {
 
 func (x *SetShardCountRequest) Reset() {
 	*x = SetShardCountRequest{}
-	mi := &file_levada_v1_levada_proto_msgTypes[36]
+	mi := &file_levada_v1_levada_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3063,7 +3275,7 @@ func (x *SetShardCountRequest) String() string {
 func (*SetShardCountRequest) ProtoMessage() {}
 
 func (x *SetShardCountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[36]
+	mi := &file_levada_v1_levada_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3076,7 +3288,7 @@ func (x *SetShardCountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetShardCountRequest.ProtoReflect.Descriptor instead.
 func (*SetShardCountRequest) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{36}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *SetShardCountRequest) GetId() string {
@@ -3124,7 +3336,7 @@ type CancelShardCountRequest struct {
 
 func (x *CancelShardCountRequest) Reset() {
 	*x = CancelShardCountRequest{}
-	mi := &file_levada_v1_levada_proto_msgTypes[37]
+	mi := &file_levada_v1_levada_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3136,7 +3348,7 @@ func (x *CancelShardCountRequest) String() string {
 func (*CancelShardCountRequest) ProtoMessage() {}
 
 func (x *CancelShardCountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[37]
+	mi := &file_levada_v1_levada_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3149,7 +3361,7 @@ func (x *CancelShardCountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelShardCountRequest.ProtoReflect.Descriptor instead.
 func (*CancelShardCountRequest) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{37}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *CancelShardCountRequest) GetStream() string {
@@ -3175,7 +3387,7 @@ type SetShardCountResponse struct {
 
 func (x *SetShardCountResponse) Reset() {
 	*x = SetShardCountResponse{}
-	mi := &file_levada_v1_levada_proto_msgTypes[38]
+	mi := &file_levada_v1_levada_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3187,7 +3399,7 @@ func (x *SetShardCountResponse) String() string {
 func (*SetShardCountResponse) ProtoMessage() {}
 
 func (x *SetShardCountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[38]
+	mi := &file_levada_v1_levada_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3200,7 +3412,7 @@ func (x *SetShardCountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetShardCountResponse.ProtoReflect.Descriptor instead.
 func (*SetShardCountResponse) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{38}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *SetShardCountResponse) GetStream() *Stream {
@@ -3222,7 +3434,7 @@ type ListReshardsRequest struct {
 
 func (x *ListReshardsRequest) Reset() {
 	*x = ListReshardsRequest{}
-	mi := &file_levada_v1_levada_proto_msgTypes[39]
+	mi := &file_levada_v1_levada_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3234,7 +3446,7 @@ func (x *ListReshardsRequest) String() string {
 func (*ListReshardsRequest) ProtoMessage() {}
 
 func (x *ListReshardsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[39]
+	mi := &file_levada_v1_levada_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3247,7 +3459,7 @@ func (x *ListReshardsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListReshardsRequest.ProtoReflect.Descriptor instead.
 func (*ListReshardsRequest) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{39}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ListReshardsRequest) GetStream() string {
@@ -3288,7 +3500,7 @@ type ListReshardsResponse struct {
 
 func (x *ListReshardsResponse) Reset() {
 	*x = ListReshardsResponse{}
-	mi := &file_levada_v1_levada_proto_msgTypes[40]
+	mi := &file_levada_v1_levada_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3300,7 +3512,7 @@ func (x *ListReshardsResponse) String() string {
 func (*ListReshardsResponse) ProtoMessage() {}
 
 func (x *ListReshardsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[40]
+	mi := &file_levada_v1_levada_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3313,7 +3525,7 @@ func (x *ListReshardsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListReshardsResponse.ProtoReflect.Descriptor instead.
 func (*ListReshardsResponse) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{40}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ListReshardsResponse) GetReshards() []*Reshard {
@@ -3341,7 +3553,7 @@ type SetScalingRequest struct {
 
 func (x *SetScalingRequest) Reset() {
 	*x = SetScalingRequest{}
-	mi := &file_levada_v1_levada_proto_msgTypes[41]
+	mi := &file_levada_v1_levada_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3353,7 +3565,7 @@ func (x *SetScalingRequest) String() string {
 func (*SetScalingRequest) ProtoMessage() {}
 
 func (x *SetScalingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[41]
+	mi := &file_levada_v1_levada_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3366,7 +3578,7 @@ func (x *SetScalingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetScalingRequest.ProtoReflect.Descriptor instead.
 func (*SetScalingRequest) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{41}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *SetScalingRequest) GetStream() string {
@@ -3399,7 +3611,7 @@ type SetScalingResponse struct {
 
 func (x *SetScalingResponse) Reset() {
 	*x = SetScalingResponse{}
-	mi := &file_levada_v1_levada_proto_msgTypes[42]
+	mi := &file_levada_v1_levada_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3411,7 +3623,7 @@ func (x *SetScalingResponse) String() string {
 func (*SetScalingResponse) ProtoMessage() {}
 
 func (x *SetScalingResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[42]
+	mi := &file_levada_v1_levada_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3424,7 +3636,7 @@ func (x *SetScalingResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetScalingResponse.ProtoReflect.Descriptor instead.
 func (*SetScalingResponse) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{42}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *SetScalingResponse) GetStream() *Stream {
@@ -3445,7 +3657,7 @@ type ListScalingEventsRequest struct {
 
 func (x *ListScalingEventsRequest) Reset() {
 	*x = ListScalingEventsRequest{}
-	mi := &file_levada_v1_levada_proto_msgTypes[43]
+	mi := &file_levada_v1_levada_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3457,7 +3669,7 @@ func (x *ListScalingEventsRequest) String() string {
 func (*ListScalingEventsRequest) ProtoMessage() {}
 
 func (x *ListScalingEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[43]
+	mi := &file_levada_v1_levada_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3470,7 +3682,7 @@ func (x *ListScalingEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListScalingEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListScalingEventsRequest) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{43}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ListScalingEventsRequest) GetStream() string {
@@ -3504,7 +3716,7 @@ type ListScalingEventsResponse struct {
 
 func (x *ListScalingEventsResponse) Reset() {
 	*x = ListScalingEventsResponse{}
-	mi := &file_levada_v1_levada_proto_msgTypes[44]
+	mi := &file_levada_v1_levada_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3516,7 +3728,7 @@ func (x *ListScalingEventsResponse) String() string {
 func (*ListScalingEventsResponse) ProtoMessage() {}
 
 func (x *ListScalingEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[44]
+	mi := &file_levada_v1_levada_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3529,7 +3741,7 @@ func (x *ListScalingEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListScalingEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListScalingEventsResponse) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{44}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ListScalingEventsResponse) GetEvents() []*ScalingEvent {
@@ -3565,7 +3777,7 @@ type ScalingEvent struct {
 
 func (x *ScalingEvent) Reset() {
 	*x = ScalingEvent{}
-	mi := &file_levada_v1_levada_proto_msgTypes[45]
+	mi := &file_levada_v1_levada_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3577,7 +3789,7 @@ func (x *ScalingEvent) String() string {
 func (*ScalingEvent) ProtoMessage() {}
 
 func (x *ScalingEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[45]
+	mi := &file_levada_v1_levada_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3590,7 +3802,7 @@ func (x *ScalingEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScalingEvent.ProtoReflect.Descriptor instead.
 func (*ScalingEvent) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{45}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ScalingEvent) GetNumber() uint64 {
@@ -3660,7 +3872,7 @@ type ListLoadsRequest struct {
 
 func (x *ListLoadsRequest) Reset() {
 	*x = ListLoadsRequest{}
-	mi := &file_levada_v1_levada_proto_msgTypes[46]
+	mi := &file_levada_v1_levada_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3672,7 +3884,7 @@ func (x *ListLoadsRequest) String() string {
 func (*ListLoadsRequest) ProtoMessage() {}
 
 func (x *ListLoadsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[46]
+	mi := &file_levada_v1_levada_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3685,7 +3897,7 @@ func (x *ListLoadsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLoadsRequest.ProtoReflect.Descriptor instead.
 func (*ListLoadsRequest) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{46}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ListLoadsRequest) GetStream() string {
@@ -3718,7 +3930,7 @@ type ListLoadsResponse struct {
 
 func (x *ListLoadsResponse) Reset() {
 	*x = ListLoadsResponse{}
-	mi := &file_levada_v1_levada_proto_msgTypes[47]
+	mi := &file_levada_v1_levada_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3730,7 +3942,7 @@ func (x *ListLoadsResponse) String() string {
 func (*ListLoadsResponse) ProtoMessage() {}
 
 func (x *ListLoadsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[47]
+	mi := &file_levada_v1_levada_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3743,7 +3955,7 @@ func (x *ListLoadsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLoadsResponse.ProtoReflect.Descriptor instead.
 func (*ListLoadsResponse) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{47}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ListLoadsResponse) GetLoads() []*ShardLoad {
@@ -3770,7 +3982,7 @@ type ShardLoad struct {
 
 func (x *ShardLoad) Reset() {
 	*x = ShardLoad{}
-	mi := &file_levada_v1_levada_proto_msgTypes[48]
+	mi := &file_levada_v1_levada_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3782,7 +3994,7 @@ func (x *ShardLoad) String() string {
 func (*ShardLoad) ProtoMessage() {}
 
 func (x *ShardLoad) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[48]
+	mi := &file_levada_v1_levada_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3795,7 +4007,7 @@ func (x *ShardLoad) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardLoad.ProtoReflect.Descriptor instead.
 func (*ShardLoad) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{48}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ShardLoad) GetShard() uint32 {
@@ -3864,7 +4076,7 @@ type KeyLoad struct {
 
 func (x *KeyLoad) Reset() {
 	*x = KeyLoad{}
-	mi := &file_levada_v1_levada_proto_msgTypes[49]
+	mi := &file_levada_v1_levada_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3876,7 +4088,7 @@ func (x *KeyLoad) String() string {
 func (*KeyLoad) ProtoMessage() {}
 
 func (x *KeyLoad) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[49]
+	mi := &file_levada_v1_levada_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3889,7 +4101,7 @@ func (x *KeyLoad) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyLoad.ProtoReflect.Descriptor instead.
 func (*KeyLoad) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{49}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *KeyLoad) GetHashKey() string {
@@ -3919,7 +4131,7 @@ type ReportProblemRequest struct {
 
 func (x *ReportProblemRequest) Reset() {
 	*x = ReportProblemRequest{}
-	mi := &file_levada_v1_levada_proto_msgTypes[50]
+	mi := &file_levada_v1_levada_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3931,7 +4143,7 @@ func (x *ReportProblemRequest) String() string {
 func (*ReportProblemRequest) ProtoMessage() {}
 
 func (x *ReportProblemRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[50]
+	mi := &file_levada_v1_levada_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3944,7 +4156,7 @@ func (x *ReportProblemRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportProblemRequest.ProtoReflect.Descriptor instead.
 func (*ReportProblemRequest) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{50}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ReportProblemRequest) GetId() string {
@@ -3992,7 +4204,7 @@ type ReportProblemResponse struct {
 
 func (x *ReportProblemResponse) Reset() {
 	*x = ReportProblemResponse{}
-	mi := &file_levada_v1_levada_proto_msgTypes[51]
+	mi := &file_levada_v1_levada_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4004,7 +4216,7 @@ func (x *ReportProblemResponse) String() string {
 func (*ReportProblemResponse) ProtoMessage() {}
 
 func (x *ReportProblemResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[51]
+	mi := &file_levada_v1_levada_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4017,7 +4229,7 @@ func (x *ReportProblemResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportProblemResponse.ProtoReflect.Descriptor instead.
 func (*ReportProblemResponse) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{51}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *ReportProblemResponse) GetReshards() []*Reshard {
@@ -4046,7 +4258,7 @@ type SaltKeyRequest struct {
 
 func (x *SaltKeyRequest) Reset() {
 	*x = SaltKeyRequest{}
-	mi := &file_levada_v1_levada_proto_msgTypes[52]
+	mi := &file_levada_v1_levada_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4058,7 +4270,7 @@ func (x *SaltKeyRequest) String() string {
 func (*SaltKeyRequest) ProtoMessage() {}
 
 func (x *SaltKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[52]
+	mi := &file_levada_v1_levada_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4071,7 +4283,7 @@ func (x *SaltKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaltKeyRequest.ProtoReflect.Descriptor instead.
 func (*SaltKeyRequest) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{52}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *SaltKeyRequest) GetStream() string {
@@ -4111,7 +4323,7 @@ type SaltKeyResponse struct {
 
 func (x *SaltKeyResponse) Reset() {
 	*x = SaltKeyResponse{}
-	mi := &file_levada_v1_levada_proto_msgTypes[53]
+	mi := &file_levada_v1_levada_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4123,7 +4335,7 @@ func (x *SaltKeyResponse) String() string {
 func (*SaltKeyResponse) ProtoMessage() {}
 
 func (x *SaltKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[53]
+	mi := &file_levada_v1_levada_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4136,7 +4348,7 @@ func (x *SaltKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaltKeyResponse.ProtoReflect.Descriptor instead.
 func (*SaltKeyResponse) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{53}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *SaltKeyResponse) GetStream() *Stream {
@@ -4158,7 +4370,7 @@ type Document struct {
 
 func (x *Document) Reset() {
 	*x = Document{}
-	mi := &file_levada_v1_levada_proto_msgTypes[54]
+	mi := &file_levada_v1_levada_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4170,7 +4382,7 @@ func (x *Document) String() string {
 func (*Document) ProtoMessage() {}
 
 func (x *Document) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[54]
+	mi := &file_levada_v1_levada_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4183,7 +4395,7 @@ func (x *Document) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Document.ProtoReflect.Descriptor instead.
 func (*Document) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{54}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *Document) GetName() string {
@@ -4221,7 +4433,7 @@ type PutDocumentRequest struct {
 
 func (x *PutDocumentRequest) Reset() {
 	*x = PutDocumentRequest{}
-	mi := &file_levada_v1_levada_proto_msgTypes[55]
+	mi := &file_levada_v1_levada_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4233,7 +4445,7 @@ func (x *PutDocumentRequest) String() string {
 func (*PutDocumentRequest) ProtoMessage() {}
 
 func (x *PutDocumentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[55]
+	mi := &file_levada_v1_levada_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4246,7 +4458,7 @@ func (x *PutDocumentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutDocumentRequest.ProtoReflect.Descriptor instead.
 func (*PutDocumentRequest) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{55}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *PutDocumentRequest) GetId() string {
@@ -4291,6 +4503,7 @@ func (x *PutDocumentRequest) GetExpect() uint64 {
 	return 0
 }
 
+// The version is 0 for a document that was removed, or that has been changed again since.
 type PutDocumentResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Version       uint64                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
@@ -4300,7 +4513,7 @@ type PutDocumentResponse struct {
 
 func (x *PutDocumentResponse) Reset() {
 	*x = PutDocumentResponse{}
-	mi := &file_levada_v1_levada_proto_msgTypes[56]
+	mi := &file_levada_v1_levada_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4312,7 +4525,7 @@ func (x *PutDocumentResponse) String() string {
 func (*PutDocumentResponse) ProtoMessage() {}
 
 func (x *PutDocumentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[56]
+	mi := &file_levada_v1_levada_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4325,7 +4538,7 @@ func (x *PutDocumentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutDocumentResponse.ProtoReflect.Descriptor instead.
 func (*PutDocumentResponse) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{56}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *PutDocumentResponse) GetVersion() uint64 {
@@ -4347,7 +4560,7 @@ type ListDocumentsRequest struct {
 
 func (x *ListDocumentsRequest) Reset() {
 	*x = ListDocumentsRequest{}
-	mi := &file_levada_v1_levada_proto_msgTypes[57]
+	mi := &file_levada_v1_levada_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4359,7 +4572,7 @@ func (x *ListDocumentsRequest) String() string {
 func (*ListDocumentsRequest) ProtoMessage() {}
 
 func (x *ListDocumentsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[57]
+	mi := &file_levada_v1_levada_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4372,7 +4585,7 @@ func (x *ListDocumentsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDocumentsRequest.ProtoReflect.Descriptor instead.
 func (*ListDocumentsRequest) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{57}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *ListDocumentsRequest) GetStream() string {
@@ -4413,7 +4626,7 @@ type ListDocumentsResponse struct {
 
 func (x *ListDocumentsResponse) Reset() {
 	*x = ListDocumentsResponse{}
-	mi := &file_levada_v1_levada_proto_msgTypes[58]
+	mi := &file_levada_v1_levada_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4425,7 +4638,7 @@ func (x *ListDocumentsResponse) String() string {
 func (*ListDocumentsResponse) ProtoMessage() {}
 
 func (x *ListDocumentsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[58]
+	mi := &file_levada_v1_levada_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4438,7 +4651,7 @@ func (x *ListDocumentsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDocumentsResponse.ProtoReflect.Descriptor instead.
 func (*ListDocumentsResponse) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{58}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *ListDocumentsResponse) GetDocuments() []*Document {
@@ -4464,7 +4677,7 @@ type GetClusterRequest struct {
 
 func (x *GetClusterRequest) Reset() {
 	*x = GetClusterRequest{}
-	mi := &file_levada_v1_levada_proto_msgTypes[59]
+	mi := &file_levada_v1_levada_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4476,7 +4689,7 @@ func (x *GetClusterRequest) String() string {
 func (*GetClusterRequest) ProtoMessage() {}
 
 func (x *GetClusterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[59]
+	mi := &file_levada_v1_levada_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4489,7 +4702,7 @@ func (x *GetClusterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetClusterRequest.ProtoReflect.Descriptor instead.
 func (*GetClusterRequest) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{59}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *GetClusterRequest) GetFailoverLimit() uint32 {
@@ -4518,7 +4731,7 @@ type GetClusterResponse struct {
 
 func (x *GetClusterResponse) Reset() {
 	*x = GetClusterResponse{}
-	mi := &file_levada_v1_levada_proto_msgTypes[60]
+	mi := &file_levada_v1_levada_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4530,7 +4743,7 @@ func (x *GetClusterResponse) String() string {
 func (*GetClusterResponse) ProtoMessage() {}
 
 func (x *GetClusterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[60]
+	mi := &file_levada_v1_levada_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4543,7 +4756,7 @@ func (x *GetClusterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetClusterResponse.ProtoReflect.Descriptor instead.
 func (*GetClusterResponse) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{60}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *GetClusterResponse) GetClusterId() string {
@@ -4644,7 +4857,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_levada_v1_levada_proto_msgTypes[61]
+	mi := &file_levada_v1_levada_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4656,7 +4869,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[61]
+	mi := &file_levada_v1_levada_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4669,7 +4882,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{61}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *Node) GetId() string {
@@ -4773,7 +4986,7 @@ type RemoveNodeRequest struct {
 
 func (x *RemoveNodeRequest) Reset() {
 	*x = RemoveNodeRequest{}
-	mi := &file_levada_v1_levada_proto_msgTypes[62]
+	mi := &file_levada_v1_levada_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4785,7 +4998,7 @@ func (x *RemoveNodeRequest) String() string {
 func (*RemoveNodeRequest) ProtoMessage() {}
 
 func (x *RemoveNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[62]
+	mi := &file_levada_v1_levada_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4798,7 +5011,7 @@ func (x *RemoveNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveNodeRequest.ProtoReflect.Descriptor instead.
 func (*RemoveNodeRequest) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{62}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *RemoveNodeRequest) GetNode() string {
@@ -4817,7 +5030,7 @@ type RemoveNodeResponse struct {
 
 func (x *RemoveNodeResponse) Reset() {
 	*x = RemoveNodeResponse{}
-	mi := &file_levada_v1_levada_proto_msgTypes[63]
+	mi := &file_levada_v1_levada_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4829,7 +5042,7 @@ func (x *RemoveNodeResponse) String() string {
 func (*RemoveNodeResponse) ProtoMessage() {}
 
 func (x *RemoveNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[63]
+	mi := &file_levada_v1_levada_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4842,7 +5055,7 @@ func (x *RemoveNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveNodeResponse.ProtoReflect.Descriptor instead.
 func (*RemoveNodeResponse) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{63}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *RemoveNodeResponse) GetId() string {
@@ -4868,7 +5081,7 @@ type Failover struct {
 
 func (x *Failover) Reset() {
 	*x = Failover{}
-	mi := &file_levada_v1_levada_proto_msgTypes[64]
+	mi := &file_levada_v1_levada_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4880,7 +5093,7 @@ func (x *Failover) String() string {
 func (*Failover) ProtoMessage() {}
 
 func (x *Failover) ProtoReflect() protoreflect.Message {
-	mi := &file_levada_v1_levada_proto_msgTypes[64]
+	mi := &file_levada_v1_levada_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4893,7 +5106,7 @@ func (x *Failover) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failover.ProtoReflect.Descriptor instead.
 func (*Failover) Descriptor() ([]byte, []int) {
-	return file_levada_v1_levada_proto_rawDescGZIP(), []int{64}
+	return file_levada_v1_levada_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *Failover) GetStream() string {
@@ -4968,14 +5181,15 @@ const file_levada_v1_levada_proto_rawDesc = "" +
 	"\n" +
 	"successors\x18\a \x03(\rR\n" +
 	"successors\x12$\n" +
-	"\x0eretry_after_ms\x18\b \x01(\rR\fretryAfterMs\"\x82\x01\n" +
+	"\x0eretry_after_ms\x18\b \x01(\rR\fretryAfterMs\"\x9f\x01\n" +
 	"\rAppendRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x16\n" +
 	"\x06stream\x18\x02 \x01(\tR\x06stream\x12\x14\n" +
 	"\x05shard\x18\x03 \x01(\rR\x05shard\x12\x1d\n" +
 	"\n" +
 	"no_forward\x18\x04 \x01(\bR\tnoForward\x12\x14\n" +
-	"\x05batch\x18\x05 \x01(\fR\x05batch\"z\n" +
+	"\x05batch\x18\x05 \x01(\fR\x05batch\x12\x1b\n" +
+	"\tstream_id\x18\x06 \x01(\x04R\bstreamId\"z\n" +
 	"\x0eAppendResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x120\n" +
 	"\x06ranges\x18\x02 \x03(\v2\x18.levada.v1.AppendedRangeR\x06ranges\x12&\n" +
@@ -5017,13 +5231,15 @@ const file_levada_v1_levada_proto_rawDesc = "" +
 	"\n" +
 	"local_only\x18\x06 \x01(\bR\tlocalOnly\x12\x1d\n" +
 	"\n" +
-	"no_forward\x18\a \x01(\bR\tnoForward\"\x92\x01\n" +
+	"no_forward\x18\a \x01(\bR\tnoForward\"\xc0\x01\n" +
 	"\x11TakeTokensRequest\x12\x16\n" +
 	"\x06stream\x18\x01 \x01(\tR\x06stream\x12\x14\n" +
 	"\x05shard\x18\x02 \x01(\rR\x05shard\x120\n" +
 	"\abuckets\x18\x03 \x03(\v2\x16.levada.v1.TokenBucketR\abuckets\x12\x1d\n" +
 	"\n" +
-	"no_forward\x18\x04 \x01(\bR\tnoForward\"_\n" +
+	"no_forward\x18\x04 \x01(\bR\tnoForward\x12\x16\n" +
+	"\x06append\x18\x05 \x01(\bR\x06append\x12\x14\n" +
+	"\x05spent\x18\x06 \x01(\bR\x05spent\"_\n" +
 	"\vTokenBucket\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04take\x18\x02 \x01(\x01R\x04take\x12\x12\n" +
@@ -5031,6 +5247,19 @@ const file_levada_v1_levada_proto_rawDesc = "" +
 	"\x05burst\x18\x04 \x01(\x01R\x05burst\"P\n" +
 	"\x12TakeTokensResponse\x12\x14\n" +
 	"\x05taken\x18\x01 \x01(\bR\x05taken\x12$\n" +
+	"\x0eretry_after_ms\x18\x02 \x01(\rR\fretryAfterMs\"\xe4\x01\n" +
+	"\fClaimRequest\x12\x16\n" +
+	"\x06stream\x18\x01 \x01(\tR\x06stream\x12\x14\n" +
+	"\x05shard\x18\x02 \x01(\rR\x05shard\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x16\n" +
+	"\x06holder\x18\x04 \x01(\tR\x06holder\x12+\n" +
+	"\x12take_over_after_ms\x18\x05 \x01(\rR\x0ftakeOverAfterMs\x12\x14\n" +
+	"\x05renew\x18\x06 \x01(\bR\x05renew\x12\x18\n" +
+	"\arelease\x18\a \x01(\bR\arelease\x12\x1d\n" +
+	"\n" +
+	"no_forward\x18\b \x01(\bR\tnoForward\"I\n" +
+	"\rClaimResponse\x12\x12\n" +
+	"\x04held\x18\x01 \x01(\bR\x04held\x12$\n" +
 	"\x0eretry_after_ms\x18\x02 \x01(\rR\fretryAfterMs\"\x86\x02\n" +
 	"\fReadResponse\x12(\n" +
 	"\x06blocks\x18\x01 \x03(\v2\x10.levada.v1.BlockR\x06blocks\x12!\n" +
@@ -5129,11 +5358,14 @@ const file_levada_v1_levada_proto_rawDesc = "" +
 	"\tnode_name\x18\x02 \x01(\tR\bnodeName\x12\x18\n" +
 	"\aaddress\x18\x03 \x01(\tR\aaddress\x12\x16\n" +
 	"\x06leader\x18\x04 \x01(\bR\x06leader\x12\x14\n" +
-	"\x05voter\x18\x05 \x01(\bR\x05voter\"t\n" +
+	"\x05voter\x18\x05 \x01(\bR\x05voter\"\xe5\x01\n" +
 	"\x13CreateStreamRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x125\n" +
 	"\bsettings\x18\x02 \x01(\v2\x19.levada.v1.StreamSettingsR\bsettings\x12\x12\n" +
-	"\x04wait\x18\x03 \x01(\bR\x04wait\"[\n" +
+	"\x04wait\x18\x03 \x01(\bR\x04wait\x12\x0e\n" +
+	"\x02id\x18\x04 \x01(\tR\x02id\x12,\n" +
+	"\ascaling\x18\x05 \x01(\v2\x12.levada.v1.ScalingR\ascaling\x121\n" +
+	"\tdocuments\x18\x06 \x03(\v2\x13.levada.v1.DocumentR\tdocuments\"[\n" +
 	"\x14CreateStreamResponse\x12)\n" +
 	"\x06stream\x18\x01 \x01(\v2\x11.levada.v1.StreamR\x06stream\x12\x18\n" +
 	"\aexisted\x18\x02 \x01(\bR\aexisted\"\xe8\x01\n" +
@@ -5376,14 +5608,15 @@ const file_levada_v1_levada_proto_rawDesc = "" +
 	"\aProblem\x12\x17\n" +
 	"\x13PROBLEM_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11PROBLEM_HOT_SHARD\x10\x01\x12\x18\n" +
-	"\x14PROBLEM_CONSUMER_LAG\x10\x022\x97\x02\n" +
+	"\x14PROBLEM_CONSUMER_LAG\x10\x022\xd3\x02\n" +
 	"\aStreams\x12A\n" +
 	"\x06Append\x12\x18.levada.v1.AppendRequest\x1a\x19.levada.v1.AppendResponse(\x010\x01\x129\n" +
 	"\x04Read\x12\x16.levada.v1.ReadRequest\x1a\x17.levada.v1.ReadResponse0\x01\x12C\n" +
 	"\n" +
 	"GetRecords\x12\x1c.levada.v1.GetRecordsRequest\x1a\x17.levada.v1.ReadResponse\x12I\n" +
 	"\n" +
-	"TakeTokens\x12\x1c.levada.v1.TakeTokensRequest\x1a\x1d.levada.v1.TakeTokensResponse2\x88\r\n" +
+	"TakeTokens\x12\x1c.levada.v1.TakeTokensRequest\x1a\x1d.levada.v1.TakeTokensResponse\x12:\n" +
+	"\x05Claim\x12\x17.levada.v1.ClaimRequest\x1a\x18.levada.v1.ClaimResponse2\x88\r\n" +
 	"\x05Admin\x12O\n" +
 	"\fCreateStream\x12\x1e.levada.v1.CreateStreamRequest\x1a\x1f.levada.v1.CreateStreamResponse\x12O\n" +
 	"\fUpdateStream\x12\x1e.levada.v1.UpdateStreamRequest\x1a\x1f.levada.v1.UpdateStreamResponse\x12O\n" +
@@ -5425,7 +5658,7 @@ func file_levada_v1_levada_proto_rawDescGZIP() []byte {
 }
 
 var file_levada_v1_levada_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_levada_v1_levada_proto_msgTypes = make([]protoimpl.MessageInfo, 65)
+var file_levada_v1_levada_proto_msgTypes = make([]protoimpl.MessageInfo, 67)
 var file_levada_v1_levada_proto_goTypes = []any{
 	(Kind)(0),                         // 0: levada.v1.Kind
 	(ShardFilter)(0),                  // 1: levada.v1.ShardFilter
@@ -5440,61 +5673,63 @@ var file_levada_v1_levada_proto_goTypes = []any{
 	(*TakeTokensRequest)(nil),         // 10: levada.v1.TakeTokensRequest
 	(*TokenBucket)(nil),               // 11: levada.v1.TokenBucket
 	(*TakeTokensResponse)(nil),        // 12: levada.v1.TakeTokensResponse
-	(*ReadResponse)(nil),              // 13: levada.v1.ReadResponse
-	(*Block)(nil),                     // 14: levada.v1.Block
-	(*StreamSettings)(nil),            // 15: levada.v1.StreamSettings
-	(*Stream)(nil),                    // 16: levada.v1.Stream
-	(*Scaling)(nil),                   // 17: levada.v1.Scaling
-	(*SaltedKey)(nil),                 // 18: levada.v1.SaltedKey
-	(*ShardGoal)(nil),                 // 19: levada.v1.ShardGoal
-	(*Shard)(nil),                     // 20: levada.v1.Shard
-	(*Replica)(nil),                   // 21: levada.v1.Replica
-	(*CreateStreamRequest)(nil),       // 22: levada.v1.CreateStreamRequest
-	(*CreateStreamResponse)(nil),      // 23: levada.v1.CreateStreamResponse
-	(*UpdateStreamRequest)(nil),       // 24: levada.v1.UpdateStreamRequest
-	(*UpdateStreamResponse)(nil),      // 25: levada.v1.UpdateStreamResponse
-	(*DeleteStreamRequest)(nil),       // 26: levada.v1.DeleteStreamRequest
-	(*DeleteStreamResponse)(nil),      // 27: levada.v1.DeleteStreamResponse
-	(*DescribeStreamRequest)(nil),     // 28: levada.v1.DescribeStreamRequest
-	(*DescribeStreamResponse)(nil),    // 29: levada.v1.DescribeStreamResponse
-	(*ListStreamsRequest)(nil),        // 30: levada.v1.ListStreamsRequest
-	(*ListStreamsResponse)(nil),       // 31: levada.v1.ListStreamsResponse
-	(*ListShardsRequest)(nil),         // 32: levada.v1.ListShardsRequest
-	(*ListShardsResponse)(nil),        // 33: levada.v1.ListShardsResponse
-	(*SplitShardRequest)(nil),         // 34: levada.v1.SplitShardRequest
-	(*MergeShardsRequest)(nil),        // 35: levada.v1.MergeShardsRequest
-	(*AbortReshardRequest)(nil),       // 36: levada.v1.AbortReshardRequest
-	(*ReshardResponse)(nil),           // 37: levada.v1.ReshardResponse
-	(*Reshard)(nil),                   // 38: levada.v1.Reshard
-	(*SetShardCountRequest)(nil),      // 39: levada.v1.SetShardCountRequest
-	(*CancelShardCountRequest)(nil),   // 40: levada.v1.CancelShardCountRequest
-	(*SetShardCountResponse)(nil),     // 41: levada.v1.SetShardCountResponse
-	(*ListReshardsRequest)(nil),       // 42: levada.v1.ListReshardsRequest
-	(*ListReshardsResponse)(nil),      // 43: levada.v1.ListReshardsResponse
-	(*SetScalingRequest)(nil),         // 44: levada.v1.SetScalingRequest
-	(*SetScalingResponse)(nil),        // 45: levada.v1.SetScalingResponse
-	(*ListScalingEventsRequest)(nil),  // 46: levada.v1.ListScalingEventsRequest
-	(*ListScalingEventsResponse)(nil), // 47: levada.v1.ListScalingEventsResponse
-	(*ScalingEvent)(nil),              // 48: levada.v1.ScalingEvent
-	(*ListLoadsRequest)(nil),          // 49: levada.v1.ListLoadsRequest
-	(*ListLoadsResponse)(nil),         // 50: levada.v1.ListLoadsResponse
-	(*ShardLoad)(nil),                 // 51: levada.v1.ShardLoad
-	(*KeyLoad)(nil),                   // 52: levada.v1.KeyLoad
-	(*ReportProblemRequest)(nil),      // 53: levada.v1.ReportProblemRequest
-	(*ReportProblemResponse)(nil),     // 54: levada.v1.ReportProblemResponse
-	(*SaltKeyRequest)(nil),            // 55: levada.v1.SaltKeyRequest
-	(*SaltKeyResponse)(nil),           // 56: levada.v1.SaltKeyResponse
-	(*Document)(nil),                  // 57: levada.v1.Document
-	(*PutDocumentRequest)(nil),        // 58: levada.v1.PutDocumentRequest
-	(*PutDocumentResponse)(nil),       // 59: levada.v1.PutDocumentResponse
-	(*ListDocumentsRequest)(nil),      // 60: levada.v1.ListDocumentsRequest
-	(*ListDocumentsResponse)(nil),     // 61: levada.v1.ListDocumentsResponse
-	(*GetClusterRequest)(nil),         // 62: levada.v1.GetClusterRequest
-	(*GetClusterResponse)(nil),        // 63: levada.v1.GetClusterResponse
-	(*Node)(nil),                      // 64: levada.v1.Node
-	(*RemoveNodeRequest)(nil),         // 65: levada.v1.RemoveNodeRequest
-	(*RemoveNodeResponse)(nil),        // 66: levada.v1.RemoveNodeResponse
-	(*Failover)(nil),                  // 67: levada.v1.Failover
+	(*ClaimRequest)(nil),              // 13: levada.v1.ClaimRequest
+	(*ClaimResponse)(nil),             // 14: levada.v1.ClaimResponse
+	(*ReadResponse)(nil),              // 15: levada.v1.ReadResponse
+	(*Block)(nil),                     // 16: levada.v1.Block
+	(*StreamSettings)(nil),            // 17: levada.v1.StreamSettings
+	(*Stream)(nil),                    // 18: levada.v1.Stream
+	(*Scaling)(nil),                   // 19: levada.v1.Scaling
+	(*SaltedKey)(nil),                 // 20: levada.v1.SaltedKey
+	(*ShardGoal)(nil),                 // 21: levada.v1.ShardGoal
+	(*Shard)(nil),                     // 22: levada.v1.Shard
+	(*Replica)(nil),                   // 23: levada.v1.Replica
+	(*CreateStreamRequest)(nil),       // 24: levada.v1.CreateStreamRequest
+	(*CreateStreamResponse)(nil),      // 25: levada.v1.CreateStreamResponse
+	(*UpdateStreamRequest)(nil),       // 26: levada.v1.UpdateStreamRequest
+	(*UpdateStreamResponse)(nil),      // 27: levada.v1.UpdateStreamResponse
+	(*DeleteStreamRequest)(nil),       // 28: levada.v1.DeleteStreamRequest
+	(*DeleteStreamResponse)(nil),      // 29: levada.v1.DeleteStreamResponse
+	(*DescribeStreamRequest)(nil),     // 30: levada.v1.DescribeStreamRequest
+	(*DescribeStreamResponse)(nil),    // 31: levada.v1.DescribeStreamResponse
+	(*ListStreamsRequest)(nil),        // 32: levada.v1.ListStreamsRequest
+	(*ListStreamsResponse)(nil),       // 33: levada.v1.ListStreamsResponse
+	(*ListShardsRequest)(nil),         // 34: levada.v1.ListShardsRequest
+	(*ListShardsResponse)(nil),        // 35: levada.v1.ListShardsResponse
+	(*SplitShardRequest)(nil),         // 36: levada.v1.SplitShardRequest
+	(*MergeShardsRequest)(nil),        // 37: levada.v1.MergeShardsRequest
+	(*AbortReshardRequest)(nil),       // 38: levada.v1.AbortReshardRequest
+	(*ReshardResponse)(nil),           // 39: levada.v1.ReshardResponse
+	(*Reshard)(nil),                   // 40: levada.v1.Reshard
+	(*SetShardCountRequest)(nil),      // 41: levada.v1.SetShardCountRequest
+	(*CancelShardCountRequest)(nil),   // 42: levada.v1.CancelShardCountRequest
+	(*SetShardCountResponse)(nil),     // 43: levada.v1.SetShardCountResponse
+	(*ListReshardsRequest)(nil),       // 44: levada.v1.ListReshardsRequest
+	(*ListReshardsResponse)(nil),      // 45: levada.v1.ListReshardsResponse
+	(*SetScalingRequest)(nil),         // 46: levada.v1.SetScalingRequest
+	(*SetScalingResponse)(nil),        // 47: levada.v1.SetScalingResponse
+	(*ListScalingEventsRequest)(nil),  // 48: levada.v1.ListScalingEventsRequest
+	(*ListScalingEventsResponse)(nil), // 49: levada.v1.ListScalingEventsResponse
+	(*ScalingEvent)(nil),              // 50: levada.v1.ScalingEvent
+	(*ListLoadsRequest)(nil),          // 51: levada.v1.ListLoadsRequest
+	(*ListLoadsResponse)(nil),         // 52: levada.v1.ListLoadsResponse
+	(*ShardLoad)(nil),                 // 53: levada.v1.ShardLoad
+	(*KeyLoad)(nil),                   // 54: levada.v1.KeyLoad
+	(*ReportProblemRequest)(nil),      // 55: levada.v1.ReportProblemRequest
+	(*ReportProblemResponse)(nil),     // 56: levada.v1.ReportProblemResponse
+	(*SaltKeyRequest)(nil),            // 57: levada.v1.SaltKeyRequest
+	(*SaltKeyResponse)(nil),           // 58: levada.v1.SaltKeyResponse
+	(*Document)(nil),                  // 59: levada.v1.Document
+	(*PutDocumentRequest)(nil),        // 60: levada.v1.PutDocumentRequest
+	(*PutDocumentResponse)(nil),       // 61: levada.v1.PutDocumentResponse
+	(*ListDocumentsRequest)(nil),      // 62: levada.v1.ListDocumentsRequest
+	(*ListDocumentsResponse)(nil),     // 63: levada.v1.ListDocumentsResponse
+	(*GetClusterRequest)(nil),         // 64: levada.v1.GetClusterRequest
+	(*GetClusterResponse)(nil),        // 65: levada.v1.GetClusterResponse
+	(*Node)(nil),                      // 66: levada.v1.Node
+	(*RemoveNodeRequest)(nil),         // 67: levada.v1.RemoveNodeRequest
+	(*RemoveNodeResponse)(nil),        // 68: levada.v1.RemoveNodeResponse
+	(*Failover)(nil),                  // 69: levada.v1.Failover
 }
 var file_levada_v1_levada_proto_depIdxs = []int32{
 	0,  // 0: levada.v1.Error.kind:type_name -> levada.v1.Kind
@@ -5503,89 +5738,93 @@ var file_levada_v1_levada_proto_depIdxs = []int32{
 	7,  // 3: levada.v1.ReadRequest.from:type_name -> levada.v1.Position
 	7,  // 4: levada.v1.GetRecordsRequest.from:type_name -> levada.v1.Position
 	11, // 5: levada.v1.TakeTokensRequest.buckets:type_name -> levada.v1.TokenBucket
-	14, // 6: levada.v1.ReadResponse.blocks:type_name -> levada.v1.Block
-	15, // 7: levada.v1.Stream.settings:type_name -> levada.v1.StreamSettings
-	19, // 8: levada.v1.Stream.goal:type_name -> levada.v1.ShardGoal
-	17, // 9: levada.v1.Stream.scaling:type_name -> levada.v1.Scaling
-	18, // 10: levada.v1.Stream.salted_keys:type_name -> levada.v1.SaltedKey
-	21, // 11: levada.v1.Shard.replicas:type_name -> levada.v1.Replica
-	15, // 12: levada.v1.CreateStreamRequest.settings:type_name -> levada.v1.StreamSettings
-	16, // 13: levada.v1.CreateStreamResponse.stream:type_name -> levada.v1.Stream
-	16, // 14: levada.v1.UpdateStreamResponse.stream:type_name -> levada.v1.Stream
-	16, // 15: levada.v1.DescribeStreamResponse.stream:type_name -> levada.v1.Stream
-	16, // 16: levada.v1.ListStreamsResponse.streams:type_name -> levada.v1.Stream
-	1,  // 17: levada.v1.ListShardsRequest.filter:type_name -> levada.v1.ShardFilter
-	20, // 18: levada.v1.ListShardsResponse.shards:type_name -> levada.v1.Shard
-	38, // 19: levada.v1.ReshardResponse.reshard:type_name -> levada.v1.Reshard
-	16, // 20: levada.v1.SetShardCountResponse.stream:type_name -> levada.v1.Stream
-	38, // 21: levada.v1.ListReshardsResponse.reshards:type_name -> levada.v1.Reshard
-	17, // 22: levada.v1.SetScalingRequest.scaling:type_name -> levada.v1.Scaling
-	16, // 23: levada.v1.SetScalingResponse.stream:type_name -> levada.v1.Stream
-	48, // 24: levada.v1.ListScalingEventsResponse.events:type_name -> levada.v1.ScalingEvent
-	51, // 25: levada.v1.ListLoadsResponse.loads:type_name -> levada.v1.ShardLoad
-	52, // 26: levada.v1.ShardLoad.heaviest:type_name -> levada.v1.KeyLoad
-	2,  // 27: levada.v1.ReportProblemRequest.problem:type_name -> levada.v1.Problem
-	38, // 28: levada.v1.ReportProblemResponse.reshards:type_name -> levada.v1.Reshard
-	48, // 29: levada.v1.ReportProblemResponse.events:type_name -> levada.v1.ScalingEvent
-	16, // 30: levada.v1.SaltKeyResponse.stream:type_name -> levada.v1.Stream
-	57, // 31: levada.v1.ListDocumentsResponse.documents:type_name -> levada.v1.Document
-	64, // 32: levada.v1.GetClusterResponse.nodes:type_name -> levada.v1.Node
-	67, // 33: levada.v1.GetClusterResponse.failovers:type_name -> levada.v1.Failover
-	4,  // 34: levada.v1.Streams.Append:input_type -> levada.v1.AppendRequest
-	8,  // 35: levada.v1.Streams.Read:input_type -> levada.v1.ReadRequest
-	9,  // 36: levada.v1.Streams.GetRecords:input_type -> levada.v1.GetRecordsRequest
-	10, // 37: levada.v1.Streams.TakeTokens:input_type -> levada.v1.TakeTokensRequest
-	22, // 38: levada.v1.Admin.CreateStream:input_type -> levada.v1.CreateStreamRequest
-	24, // 39: levada.v1.Admin.UpdateStream:input_type -> levada.v1.UpdateStreamRequest
-	26, // 40: levada.v1.Admin.DeleteStream:input_type -> levada.v1.DeleteStreamRequest
-	28, // 41: levada.v1.Admin.DescribeStream:input_type -> levada.v1.DescribeStreamRequest
-	30, // 42: levada.v1.Admin.ListStreams:input_type -> levada.v1.ListStreamsRequest
-	32, // 43: levada.v1.Admin.ListShards:input_type -> levada.v1.ListShardsRequest
-	62, // 44: levada.v1.Admin.GetCluster:input_type -> levada.v1.GetClusterRequest
-	65, // 45: levada.v1.Admin.RemoveNode:input_type -> levada.v1.RemoveNodeRequest
-	34, // 46: levada.v1.Admin.SplitShard:input_type -> levada.v1.SplitShardRequest
-	35, // 47: levada.v1.Admin.MergeShards:input_type -> levada.v1.MergeShardsRequest
-	36, // 48: levada.v1.Admin.AbortReshard:input_type -> levada.v1.AbortReshardRequest
-	39, // 49: levada.v1.Admin.SetShardCount:input_type -> levada.v1.SetShardCountRequest
-	40, // 50: levada.v1.Admin.CancelShardCount:input_type -> levada.v1.CancelShardCountRequest
-	42, // 51: levada.v1.Admin.ListReshards:input_type -> levada.v1.ListReshardsRequest
-	44, // 52: levada.v1.Admin.SetScaling:input_type -> levada.v1.SetScalingRequest
-	46, // 53: levada.v1.Admin.ListScalingEvents:input_type -> levada.v1.ListScalingEventsRequest
-	58, // 54: levada.v1.Admin.PutDocument:input_type -> levada.v1.PutDocumentRequest
-	60, // 55: levada.v1.Admin.ListDocuments:input_type -> levada.v1.ListDocumentsRequest
-	49, // 56: levada.v1.Admin.ListLoads:input_type -> levada.v1.ListLoadsRequest
-	53, // 57: levada.v1.Admin.ReportProblem:input_type -> levada.v1.ReportProblemRequest
-	55, // 58: levada.v1.Admin.SaltKey:input_type -> levada.v1.SaltKeyRequest
-	5,  // 59: levada.v1.Streams.Append:output_type -> levada.v1.AppendResponse
-	13, // 60: levada.v1.Streams.Read:output_type -> levada.v1.ReadResponse
-	13, // 61: levada.v1.Streams.GetRecords:output_type -> levada.v1.ReadResponse
-	12, // 62: levada.v1.Streams.TakeTokens:output_type -> levada.v1.TakeTokensResponse
-	23, // 63: levada.v1.Admin.CreateStream:output_type -> levada.v1.CreateStreamResponse
-	25, // 64: levada.v1.Admin.UpdateStream:output_type -> levada.v1.UpdateStreamResponse
-	27, // 65: levada.v1.Admin.DeleteStream:output_type -> levada.v1.DeleteStreamResponse
-	29, // 66: levada.v1.Admin.DescribeStream:output_type -> levada.v1.DescribeStreamResponse
-	31, // 67: levada.v1.Admin.ListStreams:output_type -> levada.v1.ListStreamsResponse
-	33, // 68: levada.v1.Admin.ListShards:output_type -> levada.v1.ListShardsResponse
-	63, // 69: levada.v1.Admin.GetCluster:output_type -> levada.v1.GetClusterResponse
-	66, // 70: levada.v1.Admin.RemoveNode:output_type -> levada.v1.RemoveNodeResponse
-	37, // 71: levada.v1.Admin.SplitShard:output_type -> levada.v1.ReshardResponse
-	37, // 72: levada.v1.Admin.MergeShards:output_type -> levada.v1.ReshardResponse
-	37, // 73: levada.v1.Admin.AbortReshard:output_type -> levada.v1.ReshardResponse
-	41, // 74: levada.v1.Admin.SetShardCount:output_type -> levada.v1.SetShardCountResponse
-	41, // 75: levada.v1.Admin.CancelShardCount:output_type -> levada.v1.SetShardCountResponse
-	43, // 76: levada.v1.Admin.ListReshards:output_type -> levada.v1.ListReshardsResponse
-	45, // 77: levada.v1.Admin.SetScaling:output_type -> levada.v1.SetScalingResponse
-	47, // 78: levada.v1.Admin.ListScalingEvents:output_type -> levada.v1.ListScalingEventsResponse
-	59, // 79: levada.v1.Admin.PutDocument:output_type -> levada.v1.PutDocumentResponse
-	61, // 80: levada.v1.Admin.ListDocuments:output_type -> levada.v1.ListDocumentsResponse
-	50, // 81: levada.v1.Admin.ListLoads:output_type -> levada.v1.ListLoadsResponse
-	54, // 82: levada.v1.Admin.ReportProblem:output_type -> levada.v1.ReportProblemResponse
-	56, // 83: levada.v1.Admin.SaltKey:output_type -> levada.v1.SaltKeyResponse
-	59, // [59:84] is the sub-list for method output_type
-	34, // [34:59] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	16, // 6: levada.v1.ReadResponse.blocks:type_name -> levada.v1.Block
+	17, // 7: levada.v1.Stream.settings:type_name -> levada.v1.StreamSettings
+	21, // 8: levada.v1.Stream.goal:type_name -> levada.v1.ShardGoal
+	19, // 9: levada.v1.Stream.scaling:type_name -> levada.v1.Scaling
+	20, // 10: levada.v1.Stream.salted_keys:type_name -> levada.v1.SaltedKey
+	23, // 11: levada.v1.Shard.replicas:type_name -> levada.v1.Replica
+	17, // 12: levada.v1.CreateStreamRequest.settings:type_name -> levada.v1.StreamSettings
+	19, // 13: levada.v1.CreateStreamRequest.scaling:type_name -> levada.v1.Scaling
+	59, // 14: levada.v1.CreateStreamRequest.documents:type_name -> levada.v1.Document
+	18, // 15: levada.v1.CreateStreamResponse.stream:type_name -> levada.v1.Stream
+	18, // 16: levada.v1.UpdateStreamResponse.stream:type_name -> levada.v1.Stream
+	18, // 17: levada.v1.DescribeStreamResponse.stream:type_name -> levada.v1.Stream
+	18, // 18: levada.v1.ListStreamsResponse.streams:type_name -> levada.v1.Stream
+	1,  // 19: levada.v1.ListShardsRequest.filter:type_name -> levada.v1.ShardFilter
+	22, // 20: levada.v1.ListShardsResponse.shards:type_name -> levada.v1.Shard
+	40, // 21: levada.v1.ReshardResponse.reshard:type_name -> levada.v1.Reshard
+	18, // 22: levada.v1.SetShardCountResponse.stream:type_name -> levada.v1.Stream
+	40, // 23: levada.v1.ListReshardsResponse.reshards:type_name -> levada.v1.Reshard
+	19, // 24: levada.v1.SetScalingRequest.scaling:type_name -> levada.v1.Scaling
+	18, // 25: levada.v1.SetScalingResponse.stream:type_name -> levada.v1.Stream
+	50, // 26: levada.v1.ListScalingEventsResponse.events:type_name -> levada.v1.ScalingEvent
+	53, // 27: levada.v1.ListLoadsResponse.loads:type_name -> levada.v1.ShardLoad
+	54, // 28: levada.v1.ShardLoad.heaviest:type_name -> levada.v1.KeyLoad
+	2,  // 29: levada.v1.ReportProblemRequest.problem:type_name -> levada.v1.Problem
+	40, // 30: levada.v1.ReportProblemResponse.reshards:type_name -> levada.v1.Reshard
+	50, // 31: levada.v1.ReportProblemResponse.events:type_name -> levada.v1.ScalingEvent
+	18, // 32: levada.v1.SaltKeyResponse.stream:type_name -> levada.v1.Stream
+	59, // 33: levada.v1.ListDocumentsResponse.documents:type_name -> levada.v1.Document
+	66, // 34: levada.v1.GetClusterResponse.nodes:type_name -> levada.v1.Node
+	69, // 35: levada.v1.GetClusterResponse.failovers:type_name -> levada.v1.Failover
+	4,  // 36: levada.v1.Streams.Append:input_type -> levada.v1.AppendRequest
+	8,  // 37: levada.v1.Streams.Read:input_type -> levada.v1.ReadRequest
+	9,  // 38: levada.v1.Streams.GetRecords:input_type -> levada.v1.GetRecordsRequest
+	10, // 39: levada.v1.Streams.TakeTokens:input_type -> levada.v1.TakeTokensRequest
+	13, // 40: levada.v1.Streams.Claim:input_type -> levada.v1.ClaimRequest
+	24, // 41: levada.v1.Admin.CreateStream:input_type -> levada.v1.CreateStreamRequest
+	26, // 42: levada.v1.Admin.UpdateStream:input_type -> levada.v1.UpdateStreamRequest
+	28, // 43: levada.v1.Admin.DeleteStream:input_type -> levada.v1.DeleteStreamRequest
+	30, // 44: levada.v1.Admin.DescribeStream:input_type -> levada.v1.DescribeStreamRequest
+	32, // 45: levada.v1.Admin.ListStreams:input_type -> levada.v1.ListStreamsRequest
+	34, // 46: levada.v1.Admin.ListShards:input_type -> levada.v1.ListShardsRequest
+	64, // 47: levada.v1.Admin.GetCluster:input_type -> levada.v1.GetClusterRequest
+	67, // 48: levada.v1.Admin.RemoveNode:input_type -> levada.v1.RemoveNodeRequest
+	36, // 49: levada.v1.Admin.SplitShard:input_type -> levada.v1.SplitShardRequest
+	37, // 50: levada.v1.Admin.MergeShards:input_type -> levada.v1.MergeShardsRequest
+	38, // 51: levada.v1.Admin.AbortReshard:input_type -> levada.v1.AbortReshardRequest
+	41, // 52: levada.v1.Admin.SetShardCount:input_type -> levada.v1.SetShardCountRequest
+	42, // 53: levada.v1.Admin.CancelShardCount:input_type -> levada.v1.CancelShardCountRequest
+	44, // 54: levada.v1.Admin.ListReshards:input_type -> levada.v1.ListReshardsRequest
+	46, // 55: levada.v1.Admin.SetScaling:input_type -> levada.v1.SetScalingRequest
+	48, // 56: levada.v1.Admin.ListScalingEvents:input_type -> levada.v1.ListScalingEventsRequest
+	60, // 57: levada.v1.Admin.PutDocument:input_type -> levada.v1.PutDocumentRequest
+	62, // 58: levada.v1.Admin.ListDocuments:input_type -> levada.v1.ListDocumentsRequest
+	51, // 59: levada.v1.Admin.ListLoads:input_type -> levada.v1.ListLoadsRequest
+	55, // 60: levada.v1.Admin.ReportProblem:input_type -> levada.v1.ReportProblemRequest
+	57, // 61: levada.v1.Admin.SaltKey:input_type -> levada.v1.SaltKeyRequest
+	5,  // 62: levada.v1.Streams.Append:output_type -> levada.v1.AppendResponse
+	15, // 63: levada.v1.Streams.Read:output_type -> levada.v1.ReadResponse
+	15, // 64: levada.v1.Streams.GetRecords:output_type -> levada.v1.ReadResponse
+	12, // 65: levada.v1.Streams.TakeTokens:output_type -> levada.v1.TakeTokensResponse
+	14, // 66: levada.v1.Streams.Claim:output_type -> levada.v1.ClaimResponse
+	25, // 67: levada.v1.Admin.CreateStream:output_type -> levada.v1.CreateStreamResponse
+	27, // 68: levada.v1.Admin.UpdateStream:output_type -> levada.v1.UpdateStreamResponse
+	29, // 69: levada.v1.Admin.DeleteStream:output_type -> levada.v1.DeleteStreamResponse
+	31, // 70: levada.v1.Admin.DescribeStream:output_type -> levada.v1.DescribeStreamResponse
+	33, // 71: levada.v1.Admin.ListStreams:output_type -> levada.v1.ListStreamsResponse
+	35, // 72: levada.v1.Admin.ListShards:output_type -> levada.v1.ListShardsResponse
+	65, // 73: levada.v1.Admin.GetCluster:output_type -> levada.v1.GetClusterResponse
+	68, // 74: levada.v1.Admin.RemoveNode:output_type -> levada.v1.RemoveNodeResponse
+	39, // 75: levada.v1.Admin.SplitShard:output_type -> levada.v1.ReshardResponse
+	39, // 76: levada.v1.Admin.MergeShards:output_type -> levada.v1.ReshardResponse
+	39, // 77: levada.v1.Admin.AbortReshard:output_type -> levada.v1.ReshardResponse
+	43, // 78: levada.v1.Admin.SetShardCount:output_type -> levada.v1.SetShardCountResponse
+	43, // 79: levada.v1.Admin.CancelShardCount:output_type -> levada.v1.SetShardCountResponse
+	45, // 80: levada.v1.Admin.ListReshards:output_type -> levada.v1.ListReshardsResponse
+	47, // 81: levada.v1.Admin.SetScaling:output_type -> levada.v1.SetScalingResponse
+	49, // 82: levada.v1.Admin.ListScalingEvents:output_type -> levada.v1.ListScalingEventsResponse
+	61, // 83: levada.v1.Admin.PutDocument:output_type -> levada.v1.PutDocumentResponse
+	63, // 84: levada.v1.Admin.ListDocuments:output_type -> levada.v1.ListDocumentsResponse
+	52, // 85: levada.v1.Admin.ListLoads:output_type -> levada.v1.ListLoadsResponse
+	56, // 86: levada.v1.Admin.ReportProblem:output_type -> levada.v1.ReportProblemResponse
+	58, // 87: levada.v1.Admin.SaltKey:output_type -> levada.v1.SaltKeyResponse
+	62, // [62:88] is the sub-list for method output_type
+	36, // [36:62] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_levada_v1_levada_proto_init() }
@@ -5602,14 +5841,14 @@ func file_levada_v1_levada_proto_init() {
 		(*Position_AtTimeMs)(nil),
 		(*Position_AtOrdinal)(nil),
 	}
-	file_levada_v1_levada_proto_msgTypes[21].OneofWrappers = []any{}
+	file_levada_v1_levada_proto_msgTypes[23].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_levada_v1_levada_proto_rawDesc), len(file_levada_v1_levada_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   65,
+			NumMessages:   67,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -29,6 +29,7 @@ const (
 	Streams_Read_FullMethodName       = "/levada.v1.Streams/Read"
 	Streams_GetRecords_FullMethodName = "/levada.v1.Streams/GetRecords"
 	Streams_TakeTokens_FullMethodName = "/levada.v1.Streams/TakeTokens"
+	Streams_Claim_FullMethodName      = "/levada.v1.Streams/Claim"
 )
 
 // StreamsClient is the client API for Streams service.
@@ -56,6 +57,8 @@ type StreamsClient interface {
 	// TakeTokens takes from token buckets that the shard's leader keeps in memory, all or none: what stands before the cluster
 	// at many nodes holds its callers to one rate by them.
 	TakeTokens(ctx context.Context, in *TakeTokensRequest, opts ...grpc.CallOption) (*TakeTokensResponse, error)
+	// Claim takes a claim on a shard, which its leader keeps in memory, renews it or gives it up: of all who claim the same at many nodes one has it.
+	Claim(ctx context.Context, in *ClaimRequest, opts ...grpc.CallOption) (*ClaimResponse, error)
 }
 
 type streamsClient struct {
@@ -118,6 +121,16 @@ func (c *streamsClient) TakeTokens(ctx context.Context, in *TakeTokensRequest, o
 	return out, nil
 }
 
+func (c *streamsClient) Claim(ctx context.Context, in *ClaimRequest, opts ...grpc.CallOption) (*ClaimResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ClaimResponse)
+	err := c.cc.Invoke(ctx, Streams_Claim_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // StreamsServer is the server API for Streams service.
 // All implementations must embed UnimplementedStreamsServer
 // for forward compatibility.
@@ -143,6 +156,8 @@ type StreamsServer interface {
 	// TakeTokens takes from token buckets that the shard's leader keeps in memory, all or none: what stands before the cluster
 	// at many nodes holds its callers to one rate by them.
 	TakeTokens(context.Context, *TakeTokensRequest) (*TakeTokensResponse, error)
+	// Claim takes a claim on a shard, which its leader keeps in memory, renews it or gives it up: of all who claim the same at many nodes one has it.
+	Claim(context.Context, *ClaimRequest) (*ClaimResponse, error)
 	mustEmbedUnimplementedStreamsServer()
 }
 
@@ -164,6 +179,9 @@ func (UnimplementedStreamsServer) GetRecords(context.Context, *GetRecordsRequest
 }
 func (UnimplementedStreamsServer) TakeTokens(context.Context, *TakeTokensRequest) (*TakeTokensResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method TakeTokens not implemented")
+}
+func (UnimplementedStreamsServer) Claim(context.Context, *ClaimRequest) (*ClaimResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Claim not implemented")
 }
 func (UnimplementedStreamsServer) mustEmbedUnimplementedStreamsServer() {}
 func (UnimplementedStreamsServer) testEmbeddedByValue()                 {}
@@ -240,6 +258,24 @@ func _Streams_TakeTokens_Handler(srv interface{}, ctx context.Context, dec func(
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Streams_Claim_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ClaimRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(StreamsServer).Claim(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Streams_Claim_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(StreamsServer).Claim(ctx, req.(*ClaimRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Streams_ServiceDesc is the grpc.ServiceDesc for Streams service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -254,6 +290,10 @@ var Streams_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "TakeTokens",
 			Handler:    _Streams_TakeTokens_Handler,
+		},
+		{
+			MethodName: "Claim",
+			Handler:    _Streams_Claim_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
@@ -302,7 +342,7 @@ const (
 //
 // Admin manages streams and shows the cluster.
 type AdminClient interface {
-	// CreateStream is idempotent: the same name with the same settings is the same stream.
+	// CreateStream is idempotent: the same name with the same settings is the same stream. With an id it wants a new one.
 	CreateStream(ctx context.Context, in *CreateStreamRequest, opts ...grpc.CallOption) (*CreateStreamResponse, error)
 	UpdateStream(ctx context.Context, in *UpdateStreamRequest, opts ...grpc.CallOption) (*UpdateStreamResponse, error)
 	DeleteStream(ctx context.Context, in *DeleteStreamRequest, opts ...grpc.CallOption) (*DeleteStreamResponse, error)
@@ -568,7 +608,7 @@ func (c *adminClient) SaltKey(ctx context.Context, in *SaltKeyRequest, opts ...g
 //
 // Admin manages streams and shows the cluster.
 type AdminServer interface {
-	// CreateStream is idempotent: the same name with the same settings is the same stream.
+	// CreateStream is idempotent: the same name with the same settings is the same stream. With an id it wants a new one.
 	CreateStream(context.Context, *CreateStreamRequest) (*CreateStreamResponse, error)
 	UpdateStream(context.Context, *UpdateStreamRequest) (*UpdateStreamResponse, error)
 	DeleteStream(context.Context, *DeleteStreamRequest) (*DeleteStreamResponse, error)
