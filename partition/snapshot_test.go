@@ -179,7 +179,7 @@ func TestSnapshotRulesBehindTheChecksum(t *testing.T) {
 		}
 	}
 	data := EncodeSnapshot(goldenState(t))
-	data[4] = 3
+	data[4] = 4
 	if _, _, _, err := DecodeSnapshot(reseal(data)); !errors.Is(err, ErrSnapshotVersion) {
 		t.Errorf("newer version: %v", err)
 	}
