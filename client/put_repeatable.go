@@ -233,16 +233,19 @@ const ackTimeout = 3 * time.Second
 func (p *repeatablePut) conclude(ctx context.Context, r batchRun, a runAnswer, route *router) (again []callRecord, after time.Duration) {
 	err := a.err
 	p.unsure = p.unsure || !a.sure
-	closed := err.Kind == ShardClosed
+	final := a.sure && refusal(err.Kind) && err.Kind != NotFound // NotFound: a node may lag; the map decides
+	late := ctx.Err() != nil || !time.Now().Before(p.until)
+	if late && !final && err.Kind != Throttled {
+		err = newError(Unavailable, "shard %d of stream %s gave no acknowledgement in time: %w", r.shard.number, p.stream, err)
+	}
 	switch {
-	case a.sure && refusal(err.Kind) && err.Kind != NotFound, // NotFound: a node may lag; the map decides
-		ctx.Err() != nil, !time.Now().Before(p.until):
+	case final || late:
 		p.fail(r.records, err)
 		for _, n := range r.records {
 			p.results[n.at].Shard = r.shard.number
 		}
 		return nil, 0
-	case err.Kind == NotLeader && route.follow(err.LeaderAddr, route.chosen), closed, err.Kind == Throttled:
+	case err.Kind == NotLeader && route.follow(err.LeaderAddr, route.chosen), err.Kind == ShardClosed, err.Kind == Throttled:
 		// The node works.
 	default:
 		route.failed()
