@@ -14,8 +14,16 @@ func TestIdempotencyTokens(t *testing.T) {
 		want   string // "" without a header
 		bad    bool
 	}{
-		{nil, "", false}, {[]string{"a"}, "123456789012/a", false}, {[]string{" ~!/:"}, "123456789012/ ~!/:", false}, {[]string{strings.Repeat("x", 128)}, "123456789012/" + strings.Repeat("x", 128), false},
-		{[]string{""}, "", true}, {[]string{strings.Repeat("x", 129)}, "", true}, {[]string{"ä"}, "", true}, {[]string{"a\tb"}, "", true}, {[]string{"a\x7f"}, "", true}, {[]string{"a", "a"}, "", true},
+		{nil, "", false},
+		{[]string{"a"}, "123456789012/a", false},
+		{[]string{" ~!/:"}, "123456789012/ ~!/:", false},
+		{[]string{strings.Repeat("x", 128)}, "123456789012/" + strings.Repeat("x", 128), false},
+		{[]string{""}, "", true},
+		{[]string{strings.Repeat("x", 129)}, "", true},
+		{[]string{"ä"}, "", true},
+		{[]string{"a\tb"}, "", true},
+		{[]string{"a\x7f"}, "", true},
+		{[]string{"a", "a"}, "", true},
 	} {
 		r := &http.Request{Header: http.Header{}}
 		if c.values != nil {

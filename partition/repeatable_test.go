@@ -2,7 +2,9 @@ package partition
 
 import (
 	"bytes"
+	"encoding/hex"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -187,6 +189,23 @@ func TestSnapshotOfCalls(t *testing.T) {
 		if _, p, got, err := DecodeSnapshot(bad); err == nil && i >= snapshotHeaderSize && !bytes.Equal(EncodeSnapshot(Identity{}, p, got), bad) {
 			t.Errorf("byte %d: taken, but not kept", i)
 		}
+	}
+}
+
+// TestGoldenCalls holds the table of docs/formats/raft-commands.md and the code together.
+func TestGoldenCalls(t *testing.T) {
+	c := &repeatable{id: callID(0x0102), seen: 0x0a0b, runs: []run{{1, span{count: 2, first: 3, time: 4}}, {9, span{count: 5, first: 6, time: 7, ancestor: 8}}}}
+	want := "ca000000" + "00008000" + "80000000" + "00000102" + "0b0a000000000000" + "02000000" + "00000000" +
+		"0100000000000000" + "02000000" + "0300000000000000" + "0400000000000000" + "0000000000000000" +
+		"0900000000000000" + "05000000" + "0600000000000000" + "0700000000000000" + "0800000000000000"
+	if got := hex.EncodeToString(appendRepeatable(nil, c)); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	h := Inheritance{Shard: 7, Time: 0x0a0b, Range: hashkey.Full, repeatables: []*repeatable{c}}
+	head := "07000000" + "00000080" + "0000000000000000" + "0b0a000000000000" + strings.Repeat("00", 16) + strings.Repeat("ff", 16) + "01000000"
+	body := h.Append(nil)
+	if got := hex.EncodeToString(body); got != head+want {
+		t.Errorf("got  %s\nwant %s", got, head+want)
 	}
 }
 
