@@ -282,6 +282,9 @@ func (f *fakeCluster) apply(sh *fakeShard, b record.Batch) (*levadav1.AppendedRa
 	p := sh.producers[b.Producer()]
 	if !b.Producer().IsZero() {
 		switch {
+		case b.Producer().Repeatable() && p == nil:
+			p = &fakeProducer{ranges: map[uint64]*levadav1.AppendedRange{}}
+		case b.Producer().Repeatable() && p.ranges[first] == nil: // there is nothing to continue
 		case p == nil && first != 1:
 			return nil, fault.New(fault.StaleProducer, "unknown producer, sequence %d", first)
 		case p == nil:
@@ -316,7 +319,7 @@ func (f *fakeCluster) apply(sh *fakeShard, b record.Batch) (*levadav1.AppendedRa
 	sh.blocks = append(sh.blocks, &levadav1.Block{FirstOrdinal: sh.next, Count: uint32(count), TimeMs: f.clock, Payload: slices.Clone(b)})
 	sh.next += count
 	if p != nil {
-		p.highest = first + count - 1
+		p.highest = max(p.highest, first+count-1)
 		p.ranges[first] = r
 		sh.producers[b.Producer()] = p
 	}

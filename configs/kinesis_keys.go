@@ -11,28 +11,11 @@ import (
 	"github.com/goccy/go-yaml"
 )
 
-// KinesisKey is an access key of the Kinesis-compatible API, as it stands in the file that kinesis.keys_file names.
-type KinesisKey struct {
-	ID      string              `yaml:"id"`
-	Secret  Secret              `yaml:"secret"`
-	Token   Secret              `yaml:"token"`   // of a temporary key
-	Name    string              `yaml:"name"`    // whose it is
-	Account string              `yaml:"account"` // twelve digits; empty: the cluster's own
-	Tenant  string              `yaml:"tenant"`
-	Allow   []KinesisPermission `yaml:"allow"`
-}
-
-// KinesisPermission allows actions on streams; both may have * in them.
-type KinesisPermission struct {
-	Actions []string `yaml:"actions"`
-	Streams []string `yaml:"streams"`
-}
-
 type kinesisKeysFile struct {
 	Keys []KinesisKey `yaml:"keys"`
 }
 
-// parseKinesisKeys reads a file of keys. Unknown members, keys without id, secret, name or permissions, and ids that stand twice are errors.
+// parseKinesisKeys reads a file of keys. Unknown members, keys that are not valid, and ids that stand twice are errors.
 func parseKinesisKeys(source []byte) (_ map[string]KinesisKey, err error) {
 	defer func() {
 		if p := recover(); p != nil { // as in Parse
@@ -45,25 +28,14 @@ func parseKinesisKeys(source []byte) (_ map[string]KinesisKey, err error) {
 	}
 	keys := map[string]KinesisKey{}
 	for i, k := range file.Keys {
-		_, twice := keys[k.ID]
-		switch {
-		case k.ID == "":
+		if k.ID == "" {
 			return nil, fmt.Errorf("key %d has no id", i+1)
-		case twice:
-			return nil, fmt.Errorf("key %s stands twice", k.ID)
-		case k.Secret == "":
-			return nil, fmt.Errorf("key %s has no secret", k.ID)
-		case k.Name == "":
-			return nil, fmt.Errorf("key %s has no name", k.ID)
-		case k.Account != "" && !isAccount(k.Account):
-			return nil, fmt.Errorf("key %s: account %q must be twelve digits, in quotes", k.ID, k.Account)
-		case len(k.Allow) == 0:
-			return nil, fmt.Errorf("key %s is allowed nothing", k.ID)
 		}
-		for _, p := range k.Allow {
-			if len(p.Actions) == 0 || len(p.Streams) == 0 {
-				return nil, fmt.Errorf("key %s: each entry of allow needs actions and streams", k.ID)
-			}
+		if _, twice := keys[k.ID]; twice {
+			return nil, fmt.Errorf("key %s stands twice", k.ID)
+		}
+		if err := k.Validate(); err != nil {
+			return nil, fmt.Errorf("key %s: %w", k.ID, err)
 		}
 		keys[k.ID] = k
 	}

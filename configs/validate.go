@@ -100,8 +100,11 @@ func (c Config) checkNames() []error {
 	return faults
 }
 
-func notInName(r rune) bool {
-	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("-_.", r)
+func notInName(r rune) bool { return notPlain(r) && !strings.ContainsRune("-_.", r) }
+
+// notPlain reports whether r is neither a letter nor a digit of ASCII.
+func notPlain(r rune) bool {
+	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9')
 }
 
 // GossipKey decodes secret_key: 16, 24 or 32 bytes, or nil if gossip is plain.
@@ -235,7 +238,7 @@ func (c Config) Warnings() []string {
 		warnings = append(warnings, fmt.Sprintf("tls.client_auth: %s has no effect on the native API without TLS: it takes every client; set tls.grpc", c.TLS.ClientAuth))
 	}
 	if c.Kinesis.Anonymous && c.Kinesis.Listen != "" && !loopback(c.Kinesis.Listen) {
-		warnings = append(warnings, fmt.Sprintf("kinesis.anonymous: everybody who reaches %s can read, write and delete every stream; set kinesis.keys_file instead", c.Kinesis.Listen))
+		warnings = append(warnings, fmt.Sprintf("kinesis.anonymous: everybody who reaches %s can read, write and delete every stream; switch it off and give out keys instead (levada key create, kinesis.keys_file)", c.Kinesis.Listen))
 	}
 	if c.Cluster.ExpectNodes > 1 && len(c.Seeds) == 0 {
 		warnings = append(warnings, fmt.Sprintf("seeds: empty, so this node waits for the other %d of cluster.expect_nodes to name it", c.Cluster.ExpectNodes-1))

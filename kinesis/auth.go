@@ -44,8 +44,11 @@ func (s *Server) authenticate(c *call) (caller, error) {
 	if err != nil {
 		return caller{}, err
 	}
-	key, ok := s.opts.Keys(credential.AccessKeyID)
-	if !ok {
+	key, ok, err := s.opts.Keys(credential.AccessKeyID)
+	switch {
+	case err != nil:
+		return caller{}, unavailable("%s", err.Error()) // a client tries that again, but gives up on the other
+	case !ok:
 		return caller{}, sigv4.UnknownKey()
 	}
 	if err := s.verifier.Verify(request, credential, key.Secret, key.Token); err != nil {

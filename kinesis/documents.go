@@ -16,7 +16,8 @@ import (
 //	cluster   kinesis.channel.ID      channelDoc
 //	cluster   kinesis.account         accountDoc
 //
-// A stream's documents go with it.
+// A stream's documents go with it. Those of the cluster whose names begin with kinesis.key. hold the access keys: the server is given those by its
+// options and touches none. No name that comes of a request may begin like that.
 const (
 	docStream         = "kinesis.stream"
 	docConsumerPrefix = "kinesis.consumer."

@@ -133,12 +133,23 @@ func (k *known) checkSize(e *putEntry) error {
 	return fail(codeInvalidArgument, "A record of %d bytes with its partition key is larger than the %d that stream %s takes.", len(e.data)+len(e.key), limit, k.stream.GetName())
 }
 
-// write writes records in their order and waits until each has its result.
-func (s *Server) write(ctx context.Context, k *known, records []client.Record) ([]client.Result, error) {
+// write writes records in their order and waits until each has its result. With a token, of a request that may be repeated, those of
+// different keys are in no order.
+func (s *Server) write(ctx context.Context, c *call, k *known, records []client.Record) ([]client.Result, error) {
 	stream := k.stream.GetName()
+	token, err := idempotencyToken(c)
+	if err != nil {
+		return nil, err
+	}
+	if token != "" && k.spreads() {
+		settle(records, token)
+	}
 	refused, err := s.admitWrites(ctx, k, records)
 	if err != nil {
 		return nil, err
+	}
+	if token != "" {
+		return s.writeOnce(ctx, stream, token, records, refused)
 	}
 	one, err := s.producers.take(stream)
 	if err != nil {

@@ -64,7 +64,7 @@ func putRecord() operation {
 		if in.dryRun {
 			return errDryRun()
 		}
-		results, err := s.write(ctx, k, []client.Record{record})
+		results, err := s.write(ctx, c, k, []client.Record{record})
 		if err != nil {
 			return err
 		}

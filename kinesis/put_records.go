@@ -39,7 +39,7 @@ func putRecords() operation {
 		if in.dryRun {
 			return errDryRun()
 		}
-		results, err := s.write(ctx, k, records)
+		results, err := s.write(ctx, c, k, records)
 		if err != nil {
 			return err
 		}

@@ -23,8 +23,8 @@ import (
 type Options struct {
 	// Account is the twelve-digit number under which ARNs name the streams, Region the region in them.
 	Account, Region string
-	// Keys finds the access key of an id. Nil: there are none.
-	Keys func(id string) (Key, bool)
+	// Keys finds the access key of an id. An error says that it cannot tell now whether there is one. It is asked for every request, with any text. Nil: there are none.
+	Keys func(id string) (Key, bool, error)
 	// Anonymous lets everybody do everything, whatever the signature.
 	Anonymous bool
 	// Limits is the profile of streams that have none of their own, by the tag levada:limits.
@@ -81,7 +81,7 @@ func (o Options) withDefaults() (Options, error) {
 		o.Log = hclog.NewNullLogger()
 	}
 	if o.Keys == nil {
-		o.Keys = func(string) (Key, bool) { return Key{}, false }
+		o.Keys = func(string) (Key, bool, error) { return Key{}, false, nil }
 	}
 	return o, nil
 }

@@ -28,18 +28,9 @@ func (n *Node) serveKinesis(ctx context.Context, p *ports, registry prometheus.R
 		return nil
 	}
 	settings := n.cfg.Kinesis
-	keys := func(string) (kinesis.Key, bool) { return kinesis.Key{}, false }
-	if settings.KeysFile != "" {
-		file, err := configs.WatchKinesisKeys(settings.KeysFile, func(err error) {
-			n.log.Error("the changed file of kinesis keys cannot be used; the former keys stay in use", "error", err)
-		})
-		if err != nil {
-			return fmt.Errorf("kinesis.keys_file: %w", err)
-		}
-		keys = func(id string) (kinesis.Key, bool) {
-			k, ok := file.Find(id)
-			return kinesisKey(k, settings.AccountID), ok
-		}
+	keys, err := n.kinesisKeys(settings)
+	if err != nil {
+		return fmt.Errorf("kinesis.keys_file: %w", err)
 	}
 	c, err := client.Dial(ctx, []string{n.addresses.GRPC}, client.WithLogger(n.log.Named("kinesis")), client.WithGRPC(grpc.WithTransportCredentials(p.credentials())), client.WithDialer(n.dialAPI(p)))
 	if err != nil {
@@ -47,7 +38,7 @@ func (n *Node) serveKinesis(ctx context.Context, p *ports, registry prometheus.R
 	}
 	opened.add(c.Close)
 	server, err := kinesis.New(c, kinesis.Options{
-		Account: settings.AccountID, Region: settings.Region, Keys: keys, Anonymous: settings.Anonymous, Limits: kinesis.LimitsProfile(settings.Limits), Log: n.log.Named("kinesis"), Metrics: registry,
+		Account: settings.AccountID, Region: settings.Region, Keys: keys.find, Anonymous: settings.Anonymous, Limits: kinesis.LimitsProfile(settings.Limits), Log: n.log.Named("kinesis"), Metrics: registry,
 	})
 	if err != nil {
 		return err
@@ -99,26 +90,14 @@ func (n *Node) dialAPI(p *ports) func(context.Context, string) (net.Conn, error)
 	}
 }
 
-// sayWhoMay says aloud who may use the API: both nobody and everybody are easily chosen by mistake.
+// sayWhoMay says aloud who may use the API: everybody is easily chosen by mistake, and so is nobody.
 func (n *Node) sayWhoMay(settings configs.Kinesis) {
 	switch {
 	case settings.Anonymous:
 		n.log.Warn("the Kinesis-compatible API takes everybody, whatever keys they use (kinesis.anonymous)", "address", n.kinesisAddress)
 	case settings.KeysFile == "":
-		n.log.Warn("the Kinesis-compatible API refuses everybody: there are no keys (kinesis.keys_file), and kinesis.anonymous is off", "address", n.kinesisAddress)
+		n.log.Info("the Kinesis-compatible API is up; it takes the keys that the cluster keeps (levada key create)", "address", n.kinesisAddress)
 	default:
 		n.log.Info("the Kinesis-compatible API is up", "address", n.kinesisAddress)
 	}
-}
-
-// kinesisKey turns a key of the file into one of the API. It belongs to the cluster's account unless it says another.
-func kinesisKey(k configs.KinesisKey, account string) kinesis.Key {
-	out := kinesis.Key{ID: k.ID, Secret: k.Secret.Reveal(), Token: k.Token.Reveal(), Name: k.Name, Account: k.Account, Tenant: k.Tenant}
-	if out.Account == "" {
-		out.Account = account
-	}
-	for _, p := range k.Allow {
-		out.Allow = append(out.Allow, kinesis.Permission{Actions: p.Actions, Streams: p.Streams})
-	}
-	return out
 }

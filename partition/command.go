@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/levada-stream/levada/internal/seqno"
 	"github.com/levada-stream/levada/wal/record"
@@ -27,7 +28,8 @@ const (
 )
 
 const (
-	commandVersion    = 2
+	commandVersion    = 2 // of all that has nothing to do with repeatable calls
+	commandVersionMax = 3 // of what has; 2 knows only producers
 	commandHeaderSize = 16
 	trimBodySize      = 8
 )
@@ -45,6 +47,7 @@ type Command struct {
 
 	Inheritances []Inheritance // adopt: of each parent, for the keys of this shard
 
+	plain  bool   // it is of version 2: what looks like a repeatable call is a producer
 	joined []byte // Batches as they were decoded, back to back; nil if they were not
 }
 
@@ -52,7 +55,7 @@ type Command struct {
 // batch is the body itself, not a copy; several are copied into one.
 func (c Command) Encode() (head, body []byte) {
 	head = make([]byte, 0, commandHeaderSize)
-	head = append(head, byte(c.Kind), commandVersion, 0, 0)
+	head = append(head, byte(c.Kind), c.version(), 0, 0)
 	head = binary.LittleEndian.AppendUint32(head, uint32(len(c.Batches)+len(c.Inheritances)))
 	head = binary.LittleEndian.AppendUint64(head, uint64(c.Time))
 	switch {
@@ -73,6 +76,16 @@ func (c Command) Encode() (head, body []byte) {
 	return head, bytes.Join(parts, nil) // does not clear the memory first, unlike make
 }
 
+// version returns the lowest version that says it all.
+func (c Command) version() byte {
+	repeatable := slices.ContainsFunc(c.Batches, func(b record.Batch) bool { return b.Producer().Repeatable() }) ||
+		slices.ContainsFunc(c.Inheritances, func(h Inheritance) bool { return len(h.repeatables) > 0 })
+	if repeatable {
+		return commandVersionMax
+	}
+	return commandVersion
+}
+
 // DecodeCommand decodes a command. Batches alias body and are cut by length
 // only: the proposer checked them, and the journal's checksum covers them since.
 // The error wraps ErrCommand.
@@ -80,13 +93,13 @@ func DecodeCommand(head, body []byte) (Command, error) {
 	if len(head) != commandHeaderSize {
 		return Command{}, fmt.Errorf("%w: a header of %d bytes", ErrCommand, len(head))
 	}
-	if v := head[1]; v != commandVersion {
-		return Command{}, fmt.Errorf("%w: version %d, only %d is known", ErrCommand, v, commandVersion)
+	if v := head[1]; v < commandVersion || v > commandVersionMax {
+		return Command{}, fmt.Errorf("%w: version %d, %d to %d are known", ErrCommand, v, commandVersion, commandVersionMax)
 	}
 	if head[2]|head[3] != 0 {
 		return Command{}, fmt.Errorf("%w: a reserved field is in use", ErrCommand)
 	}
-	c := Command{Kind: CommandKind(head[0]), Time: int64(binary.LittleEndian.Uint64(head[8:]))}
+	c := Command{Kind: CommandKind(head[0]), Time: int64(binary.LittleEndian.Uint64(head[8:])), plain: head[1] == commandVersion}
 	if c.Time < 0 || c.Time > seqno.MaxTime {
 		return Command{}, fmt.Errorf("%w: time %d is out of range", ErrCommand, c.Time)
 	}
@@ -140,6 +153,9 @@ func (c Command) decodeInheritances(count uint32, body []byte) (Command, error) 
 		t, rest, err := DecodeInheritance(body)
 		if err != nil {
 			return Command{}, fmt.Errorf("%w: %w", ErrCommand, err)
+		}
+		if len(t.repeatables) > 0 && c.plain {
+			return Command{}, fmt.Errorf("%w: a parent leaves repeatable calls, version %d knows none", ErrCommand, commandVersion)
 		}
 		c.Inheritances, body = append(c.Inheritances, t), rest
 	}

@@ -92,7 +92,7 @@ func TestDecodeCommandRefuses(t *testing.T) {
 		"unknown kind":        edit(good(), 0, 9),
 		"kind 0":              edit(good(), 0, 0),
 		"version 1":           edit(good(), 1, 1),
-		"unknown version":     edit(good(), 1, 3),
+		"unknown version":     edit(good(), 1, 4),
 		"reserved":            edit(good(), 3, 1),
 		"negative time":       edit(good(), 15, 0x80),
 		"time beyond 44 bits": edit(good(), 13, 0x10),

@@ -23,7 +23,8 @@ type Inheritance struct {
 	Time  int64         // of its seal; at least that of any of its records
 	Range hashkey.Range // the keys that numberings without a scope speak of
 
-	producers []*producer // the longest unseen first
+	producers   []*producer   // the longest unseen first
+	repeatables []*repeatable // likewise; each knows of all keys
 }
 
 // Producers returns the number of numberings that are handed on.
@@ -32,11 +33,15 @@ func (h Inheritance) Producers() int { return len(h.producers) }
 // ErrInheritance reports bytes that are no inheritance.
 var ErrInheritance = errors.New("malformed inheritance")
 
-const inheritanceHeaderSize = 56
+const (
+	inheritanceHeaderSize = 56
+	// inheritsRepeatables, in the number of producers, says that repeatable calls follow them.
+	inheritsRepeatables = 1 << 31
+)
 
 // inheritance returns what a sealed shard with that number and range leaves. It shares nothing with s.
 func (s *State) inheritance(shard uint32, keys hashkey.Range) Inheritance {
-	h := Inheritance{Shard: shard, End: s.next, Time: s.sealed, Range: keys}
+	h := Inheritance{Shard: shard, End: s.next, Time: s.sealed, Range: keys, repeatables: s.repeatables.bequeath(shard)}
 	for e := s.producers.order.Front(); e != nil; e = e.Next() {
 		p := *e.Value.(*producer)
 		p.place, p.wider, p.spans = nil, nil, slices.Clone(p.spans)
@@ -54,7 +59,7 @@ func (s *State) inheritance(shard uint32, keys hashkey.Range) Inheritance {
 // scope reaches beyond it keeps what is inside; of two that are left with the same scope
 // the one that was narrower stays, since it is the one that decided about these keys.
 func (h Inheritance) For(keys hashkey.Range) Inheritance {
-	out := Inheritance{Shard: h.Shard, End: h.End, Time: h.Time, Range: keys}
+	out := Inheritance{Shard: h.Shard, End: h.End, Time: h.Time, Range: keys, repeatables: h.repeatables}
 	narrowest := map[numbering]*producer{}
 	for _, p := range h.producers {
 		if n, ok := h.within(p, keys); ok && (narrowest[n] == nil || p.narrower(narrowest[n])) {
@@ -114,6 +119,7 @@ func (s *State) adopt(parents []Inheritance) {
 		s.producers.push(p)
 	}
 	s.producers.shrink(s.producers.limit)
+	s.repeatables.adopt(parents, s.time)
 }
 
 // together returns copies of all that the parents leave, the longest unseen first, as a shard whose clock shows now takes
@@ -167,13 +173,23 @@ func fewest(parents []Inheritance, most int) []Inheritance {
 func (h Inheritance) Append(b []byte) []byte {
 	le := binary.LittleEndian
 	b = le.AppendUint32(b, h.Shard)
-	b = le.AppendUint32(b, uint32(len(h.producers)))
+	producers := uint32(len(h.producers))
+	if len(h.repeatables) > 0 {
+		producers |= inheritsRepeatables
+	}
+	b = le.AppendUint32(b, producers)
 	b = le.AppendUint64(b, h.End)
 	b = le.AppendUint64(b, uint64(h.Time))
 	b = h.Range.Start.AppendBytes(b)
 	b = h.Range.End.AppendBytes(b)
 	for _, p := range h.producers {
 		b = appendProducer(b, p)
+	}
+	if len(h.repeatables) > 0 {
+		b = le.AppendUint32(b, uint32(len(h.repeatables)))
+	}
+	for _, c := range h.repeatables {
+		b = appendRepeatable(b, c)
 	}
 	return b
 }
@@ -189,7 +205,7 @@ func DecodeInheritance(b []byte) (h Inheritance, rest []byte, err error) {
 		Shard: le.Uint32(b), End: le.Uint64(b[8:]), Time: int64(le.Uint64(b[16:])),
 		Range: hashkey.Range{Start: hashkey.FromBytes(b[24:]), End: hashkey.FromBytes(b[40:])},
 	}
-	producers := le.Uint32(b[4:])
+	producers := le.Uint32(b[4:]) &^ inheritsRepeatables
 	if h.Time < 0 || h.Time > seqno.MaxTime || h.End > 1<<63 || h.Range.Start.Compare(h.Range.End) > 0 {
 		return h, nil, fmt.Errorf("%w: the end or the range is out of bounds", ErrInheritance)
 	}
@@ -213,5 +229,22 @@ func DecodeInheritance(b []byte) (h Inheritance, rest []byte, err error) {
 		}
 		h.producers = append(h.producers, p)
 	}
+	if le.Uint32(b[4:])&inheritsRepeatables == 0 {
+		return h, rest, nil
+	}
+	if h.repeatables, rest, err = decodeInheritedCalls(rest, h.Time); err != nil {
+		return h, nil, fmt.Errorf("%w: %w", ErrInheritance, err)
+	}
 	return h, rest, nil
+}
+
+func decodeInheritedCalls(b []byte, now int64) (all []*repeatable, rest []byte, err error) {
+	if len(b) < 4 || isZero(b[:4]) {
+		return nil, nil, snapshotError("repeatable calls are announced, but there are none")
+	}
+	t, rest, err := decodeRepeatables(b[4:], binary.LittleEndian.Uint32(b), 0, now)
+	for e := t.order.Front(); e != nil; e = e.Next() {
+		all = append(all, e.Value.(*repeatable))
+	}
+	return all, rest, err
 }

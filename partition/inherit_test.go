@@ -429,6 +429,9 @@ func TestInheritanceRules(t *testing.T) {
 func FuzzDecodeInheritance(f *testing.F) {
 	parent := NewState(Rules{})
 	parent.Apply(appendCommand(100, keyed(f, 1, 1, lowKey), keyed(f, 2, 1, lowKey)))
+	calling := NewState(Rules{})
+	calling.Apply(appendCommand(100, call(f, 1, 4, 7), call(f, 1, 1, 2), call(f, 2, 1, 2)))
+	f.Add(seal(f, calling, 8, hashkey.Full, 200).Append(nil))
 	left := seal(f, parent, 7, hashkey.Full, 200)
 	f.Add(left.Append(nil))
 	f.Add(left.For(halves[0]).Append(nil))

@@ -184,7 +184,7 @@ func TestRestoreRefuses(t *testing.T) {
 		if err := s.replica.Restore(io.MultiReader(bytes.NewReader(foreign[:9]), failingReader{broken})); !errors.Is(err, broken) {
 			t.Errorf("unreadable snapshot: %v", err)
 		}
-		missing := EncodeSnapshot(s.replica.identity(), Position{Next: 5}, &State{next: 5, producers: newProducerTable(1, 1)})
+		missing := EncodeSnapshot(s.replica.identity(), Position{Next: 5}, &State{next: 5, producers: newProducerTable(1, 1), repeatables: newRepeatables()})
 		if err := s.replica.Restore(bytes.NewReader(missing)); fault.KindOf(err) != fault.Corrupt {
 			t.Errorf("history that nobody has: %v", err)
 		}
@@ -200,7 +200,7 @@ func TestShutdownEndsAFetch(t *testing.T) {
 		s := newShard(t, fixtureOptions{edit: func(o *Options) {
 			o.Fetch = func(context.Context, uint64, uint64, int) ([]byte, error) { return nil, errors.New("nobody there") }
 		}})
-		snap := EncodeSnapshot(s.replica.identity(), Position{Next: 5}, &State{next: 5, producers: newProducerTable(1, 1)})
+		snap := EncodeSnapshot(s.replica.identity(), Position{Next: 5}, &State{next: 5, producers: newProducerTable(1, 1), repeatables: newRepeatables()})
 		ended := make(chan error, 1)
 		go func() { ended <- s.replica.Restore(bytes.NewReader(snap)) }()
 		<-time.After(time.Hour)

@@ -31,6 +31,7 @@ type Identity struct {
 const (
 	snapshotMagic        = "LVPS"
 	snapshotVersion      = 2 // of 1, the zero bytes stand for what is new
+	snapshotVersionMax   = 3 // of one with repeatable calls
 	snapshotHeaderSize   = 128
 	snapshotProducerSize = 48
 	snapshotScopeSize    = 2 * hashkey.Size
@@ -68,9 +69,14 @@ func EncodeSnapshot(id Identity, p Position, s *State) []byte {
 			size += snapshotScopeSize
 		}
 	}
+	version, calls := uint16(snapshotVersion), s.repeatables.order
+	if calls.Len() > 0 {
+		version = snapshotVersionMax
+		size += calls.Len()*repeatableSize + s.repeatables.runs*runSize
+	}
 	b := make([]byte, 0, size)
 	b = append(b, snapshotMagic...)
-	b = le.AppendUint16(b, snapshotVersion)
+	b = le.AppendUint16(b, version)
 	var flags uint16
 	if s.closed {
 		flags |= snapshotFlagClosed
@@ -94,9 +100,13 @@ func EncodeSnapshot(id Identity, p Position, s *State) []byte {
 	b = le.AppendUint32(b, uint32(s.producers.limit))
 	b = le.AppendUint32(b, 0)
 	b = le.AppendUint64(b, uint64(s.sealed))
-	b = append(b, make([]byte, snapshotHeaderSize-len(b))...)
+	b = le.AppendUint32(b, uint32(calls.Len()))
+	b = le.AppendUint32(b, 0)
 	for e := s.producers.order.Front(); e != nil; e = e.Next() {
 		b = appendProducer(b, e.Value.(*producer))
+	}
+	for e := calls.Front(); e != nil; e = e.Next() {
+		b = appendRepeatable(b, e.Value.(*repeatable))
 	}
 	return le.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
@@ -141,9 +151,10 @@ func DecodeSnapshot(b []byte) (Identity, Position, *State, error) {
 	if version == 1 && s.closed {
 		s.sealed = s.time
 	}
+	calls := le.Uint32(b[120:])
 	window, limit := le.Uint64(b[96:]), le.Uint32(b[104:])
 	switch {
-	case flags&^(snapshotFlagClosed|snapshotFlagPending) != 0 || !isZero(b[108:112]) || !isZero(b[120:snapshotHeaderSize]),
+	case flags&^(snapshotFlagClosed|snapshotFlagPending) != 0 || !isZero(b[108:112]) || !isZero(b[124:snapshotHeaderSize]) || (calls > 0) != (version == snapshotVersionMax),
 		version == 1 && (s.pending || !isZero(b[112:120])):
 		return Identity{}, Position{}, nil, snapshotError("a reserved field is in use")
 	case s.sealed < 0 || s.sealed > s.time || !s.closed && s.sealed != 0 || s.pending && s.next > 0:
@@ -165,8 +176,12 @@ func DecodeSnapshot(b []byte) (Identity, Position, *State, error) {
 			return Identity{}, Position{}, nil, err
 		}
 	}
+	var err error
+	if s.repeatables, rest, err = decodeRepeatables(rest, calls, s.next, s.time); err != nil {
+		return Identity{}, Position{}, nil, err
+	}
 	if len(rest) != 0 {
-		return Identity{}, Position{}, nil, snapshotError("%d bytes follow the last producer", len(rest))
+		return Identity{}, Position{}, nil, snapshotError("%d bytes follow the end", len(rest))
 	}
 	return id, p, s, nil
 }
@@ -176,8 +191,8 @@ func checkSnapshotFrame(b []byte) error {
 		return snapshotError("%d bytes hold no snapshot", len(b))
 	}
 	le := binary.LittleEndian
-	if v := le.Uint16(b[4:]); v == 0 || v > snapshotVersion {
-		return fmt.Errorf("%w: %d, this program knows 1 to %d", ErrSnapshotVersion, v, snapshotVersion)
+	if v := le.Uint16(b[4:]); v == 0 || v > snapshotVersionMax {
+		return fmt.Errorf("%w: %d, this program knows 1 to %d", ErrSnapshotVersion, v, snapshotVersionMax)
 	}
 	if n := le.Uint64(b[8:]); n != uint64(len(b)) {
 		return snapshotError("length is %d, header says %d", len(b), n)

@@ -179,7 +179,7 @@ func TestSnapshotRulesBehindTheChecksum(t *testing.T) {
 		}
 	}
 	data := EncodeSnapshot(goldenState(t))
-	data[4] = 3
+	data[4] = 4
 	if _, _, _, err := DecodeSnapshot(reseal(data)); !errors.Is(err, ErrSnapshotVersion) {
 		t.Errorf("newer version: %v", err)
 	}
@@ -229,6 +229,9 @@ func (o Outcome) Ranges() (all [][]ResultRange) {
 func FuzzDecodeSnapshot(f *testing.F) {
 	f.Add(EncodeSnapshot(goldenState(f)))
 	f.Add(EncodeSnapshot(Identity{}, Position{}, NewState(Rules{})))
+	calling := NewState(Rules{})
+	calling.Apply(appendCommand(100, call(f, 1, 4, 7), call(f, 1, 1, 2), call(f, 2, 1, 2)))
+	f.Add(EncodeSnapshot(Identity{}, Position{Next: 5, Time: 100}, calling))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if len(data) >= snapshotMin { // let the fuzzer past the frame
 			data = append([]byte(nil), data...)

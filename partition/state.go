@@ -44,13 +44,14 @@ type State struct {
 	// from them: a record stored before could be a duplicate, or be ordered before one of theirs.
 	pending bool
 
-	producers producerTable
+	producers   producerTable
+	repeatables repeatables
 }
 
 // NewState returns the state of a shard before its first command.
 func NewState(r Rules) *State {
 	r = r.withDefaults()
-	return &State{pending: r.Child, producers: newProducerTable(r.ProducerWindow.Milliseconds(), r.ProducersMax)}
+	return &State{pending: r.Child, producers: newProducerTable(r.ProducerWindow.Milliseconds(), r.ProducersMax), repeatables: newRepeatables()}
 }
 
 // Next returns the ordinal that the next record will have.
@@ -79,16 +80,22 @@ func (s *State) Apply(c Command) Outcome {
 	// again what the former leader did not answer. It counts as half a window.
 	if leap := c.Time - s.time - s.producers.windowMillis/2; s.time > 0 && leap > 0 && !s.closed {
 		s.producers.forgive(leap)
+		s.repeatables.forgive(leap)
 	}
 	s.time = max(s.time, c.Time)
 	if !s.closed { // what a sealed shard leaves to its children stays as it was at the seal
 		s.producers.expire(s.time)
+		s.repeatables.expire(s.time, s.producers.windowMillis)
 	}
 	o := Outcome{First: s.next, Time: s.time}
 	switch c.Kind {
 	case CommandAppend:
 		o.Results = make([]AppendResult, len(c.Batches))
 		for i, b := range c.Batches {
+			if b.Producer().Repeatable() && !c.plain && !s.pending {
+				s.appendRepeatable(b, &o, &o.Results[i])
+				continue
+			}
 			s.appendBatch(b, &o, &o.Results[i])
 		}
 		if c.joined != nil && o.whole == len(c.Batches) {
@@ -173,24 +180,34 @@ func (s *State) appendStraddling(b record.Batch, p *producer, o *Outcome, result
 // appendNew gives the records of b the next ordinals. They are the next of p, or of a producer that is new if p is nil.
 func (s *State) appendNew(b record.Batch, p *producer, o *Outcome, result *AppendResult) {
 	if s.closed {
-		reject(b, o, result, fault.New(fault.ShardClosed, "shard is closed; send to its successors"))
+		reject(b, o, result, closedFault())
 		return
 	}
+	first, count := s.next, uint32(b.Count())
+	s.store(b, o, result)
+	if id := b.Producer(); !id.IsZero() {
+		if p == nil {
+			p = &producer{id: id, oldest: 1}
+			s.producers.add(p, s.time)
+		}
+		p.accept(count, first, s.time)
+		s.producers.touch(p, s.time)
+	}
+}
+
+// store gives the records of b the next ordinals.
+func (s *State) store(b record.Batch, o *Outcome, result *AppendResult) {
 	count := uint32(b.Count())
 	result.addRange(ResultRange{Count: count, First: s.next, Time: s.time})
 	o.Payload = append(o.Payload, b)
 	o.Count += count
 	o.stored++
 	o.whole++
-	if id := b.Producer(); !id.IsZero() {
-		if p == nil {
-			p = &producer{id: id, oldest: 1}
-			s.producers.add(p, s.time)
-		}
-		p.accept(count, s.next, s.time)
-		s.producers.touch(p, s.time)
-	}
 	s.next += uint64(count)
+}
+
+func closedFault() *fault.Error {
+	return fault.New(fault.ShardClosed, "shard is closed; send to its successors")
 }
 
 func reject(b record.Batch, o *Outcome, result *AppendResult, err *fault.Error) {

@@ -23,6 +23,7 @@ type commands struct {
 	Tail       tailCommand       `cmd:"" help:"Read new records as they come."`
 	Shard      shardCommands     `cmd:"" help:"Show the shards of a stream."`
 	Cluster    clusterCommands   `cmd:"" help:"Show the cluster."`
+	Key        keyCommands       `cmd:"" help:"Create, list and delete access keys of the Kinesis-compatible API."`
 	Bench      benchCommands     `cmd:"" help:"Measure a cluster."`
 	Config     configCommands    `cmd:"" help:"Check and print configurations."`
 	WAL        walCommands       `cmd:"" name:"wal" help:"Look into the shard logs of a stopped node."`

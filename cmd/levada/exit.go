@@ -100,6 +100,9 @@ func (s *session) advice(err error) string {
 			return "look at the cluster with: levada cluster status"
 		}
 	case client.LimitReached:
+		if strings.HasPrefix(s.command, "key ") {
+			return "list the keys with: levada key list"
+		}
 		return "see what there is with: levada stream list, levada cluster nodes"
 	case client.Throttled:
 		return "the cluster is at its limit: write slower (--rate), or try again"
@@ -111,6 +114,8 @@ func (s *session) advice(err error) string {
 
 func (s *session) notFoundAdvice(known *client.Error) string {
 	switch {
+	case strings.HasPrefix(s.command, "key "):
+		return "list the keys with: levada key list"
 	case s.command == "cluster remove-node":
 		return "list the nodes with: levada cluster nodes"
 	case strings.Contains(known.Message, "no shard ") && s.stream != "":

@@ -30,9 +30,11 @@ type fakeCluster struct {
 	mu        sync.Mutex
 	streams   map[string]*levadav1.Stream
 	shards    map[string][]*fakeShard
-	unhealthy []string                    // problems
-	refuse    func(r record.Record) error // of a batch that holds such a record
-	hold      func(done <-chan struct{})  // called before each acknowledgement
+	documents map[string]*levadav1.Document // of the cluster
+	version   uint64                        // of the document that was set last
+	unhealthy []string                      // problems
+	refuse    func(r record.Record) error   // of a batch that holds such a record
+	hold      func(done <-chan struct{})    // called before each acknowledgement
 }
 
 // fakeShard is one shard: blocks as stored.
@@ -50,7 +52,7 @@ func newFakeCluster(t *testing.T) *fakeCluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fakeCluster{address: listener.Addr().String(), streams: map[string]*levadav1.Stream{}, shards: map[string][]*fakeShard{}}
+	f := &fakeCluster{address: listener.Addr().String(), streams: map[string]*levadav1.Stream{}, shards: map[string][]*fakeShard{}, documents: map[string]*levadav1.Document{}}
 	server := grpc.NewServer(grpc.MaxRecvMsgSize(16<<20), grpc.MaxSendMsgSize(16<<20))
 	levadav1.RegisterAdminServer(server, f)
 	levadav1.RegisterStreamsServer(server, f)

@@ -31,7 +31,7 @@ type limited struct {
 
 // TestLimitsOfKinesis asks all nodes of a cluster for more than a shard gives, and measures what it gives.
 func TestLimitsOfKinesis(t *testing.T) {
-	l := &limited{Cluster: cluster.Start(t, cluster.Options{Name: "limits", Tuning: cluster.Tuning{Extra: map[string][]string{"kinesis": {"limits: kinesis"}}}})}
+	l := &limited{Cluster: cluster.Start(t, cluster.Options{Name: "limits", Tuning: cluster.Tuning{Extra: map[string][]string{"kinesis": {"anonymous: true", "limits: kinesis"}}}})}
 	for _, n := range l.Nodes {
 		l.once = append(l.once, sdk(n, nil, func(o *kinesis.Options) { o.RetryMaxAttempts = 1 }))
 	}

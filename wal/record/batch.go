@@ -35,6 +35,17 @@ type ProducerID [16]byte
 // IsZero reports whether p is no producer.
 func (p ProducerID) IsZero() bool { return p == ProducerID{} }
 
+// Repeatable reports whether p names a call that may be repeated, not a session: it has the form of a UUID of version 8, which is
+// made of what the call is.
+func (p ProducerID) Repeatable() bool { return p[6]>>4 == 8 && p[8]>>6 == 2 }
+
+// RepeatableID returns the id of a call that a digest stands for.
+func RepeatableID(digest [16]byte) ProducerID {
+	p := ProducerID(digest)
+	p[6], p[8] = p[6]&0x0f|0x80, p[8]&0x3f|0x80
+	return p
+}
+
 // String returns the usual text form of a UUID.
 func (p ProducerID) String() string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", p[:4], p[4:6], p[6:8], p[8:10], p[10:])
@@ -83,27 +94,39 @@ func (b Batch) Records() iter.Seq2[int, Record] {
 // advanced by as many: what remains of a batch whose head is a duplicate. It
 // copies. It returns b itself for skip <= 0 and nil when nothing remains.
 func (b Batch) Tail(skip int) Batch {
-	if skip <= 0 {
-		return b
-	}
-	if skip >= b.Count() {
+	skip = max(skip, 0)
+	return b.Part(skip, b.Count()-skip)
+}
+
+// Part returns the batch with count of its records only, from the one after skip on, its sequence number advanced by as many. It copies, but
+// returns b itself for all of it and nil when it has no such records.
+func (b Batch) Part(skip, count int) Batch {
+	if skip < 0 || count < 1 || skip+count > b.Count() {
 		return nil
 	}
+	if count == b.Count() {
+		return b
+	}
 	rest := []byte(b[HeaderSize:])
-	for range skip {
+	var from []byte
+	for i := range skip + count {
+		if i == skip {
+			from = rest
+		}
 		_, after, err := next(rest)
 		if err != nil {
 			return nil
 		}
 		rest = after
 	}
-	out := make([]byte, HeaderSize, HeaderSize+len(rest))
-	out = append(out, rest...)
+	from = from[:len(from)-len(rest)]
+	out := make([]byte, HeaderSize, HeaderSize+len(from))
+	out = append(out, from...)
 	first := b.FirstSequence()
 	if !b.Producer().IsZero() {
 		first += uint64(skip)
 	}
-	return finish(out, b.Producer(), first, b.Pinned(), b.Count()-skip)
+	return finish(out, b.Producer(), first, b.Pinned(), count)
 }
 
 // Parse decodes and fully checks the batch at the start of buf: checksum,

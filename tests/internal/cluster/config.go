@@ -11,7 +11,7 @@ import (
 // snapshots happen.
 type Tuning struct {
 	// Extra holds more lines of YAML by section ("storage" and so on), without indent. They
-	// replace the tuning's own lines of that section; those of "kinesis" come beside them.
+	// replace the tuning's own lines of that section. Those of "kinesis" stand after its address; without them it takes everybody.
 	Extra map[string][]string
 }
 
@@ -40,10 +40,11 @@ func (n *Node) write(clusterName string, expect int, seeds []string, tuning Tuni
 	fmt.Fprintf(&b, "cluster:\n  name: %s\n  expect_nodes: %d\n", clusterName, expect)
 	fmt.Fprintf(&b, "node:\n  name: %s\n  data_dir: %s\n", n.Name, n.Data)
 	fmt.Fprintf(&b, "listen:\n  grpc: %s\n  raft: %s\n  gossip: %s\n  http: %s\n", n.GRPC, n.Raft, n.Gossip, n.HTTP)
-	fmt.Fprintf(&b, "kinesis:\n  listen: %s\n  anonymous: true\n", n.Kinesis)
-	for _, line := range tuning.Extra["kinesis"] {
-		fmt.Fprintf(&b, "  %s\n", line)
+	front, ok := tuning.Extra["kinesis"]
+	if !ok {
+		front = []string{"anonymous: true"}
 	}
+	fmt.Fprintf(&b, "kinesis:\n  %s\n", strings.Join(append([]string{"listen: " + n.Kinesis}, front...), "\n  "))
 	if n.advertised != "" {
 		fmt.Fprintf(&b, "advertise:\n  raft: %s\n", n.advertised)
 	}
