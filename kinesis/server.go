@@ -139,6 +139,7 @@ const (
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &call{server: s, w: w, r: r, id: newRequestID(), format: formatOf(r.Header.Get("Content-Type")), begun: time.Now()}
+	s.metrics.begin(c)
 	defer func() { s.metrics.observe(c) }()
 	header := w.Header()
 	header.Set("x-amzn-RequestId", c.id)
