@@ -76,11 +76,7 @@ public final class Client {
           : StartingPosition.builder().type(ShardIteratorType.AFTER_SEQUENCE_NUMBER).sequenceNumber(from).build();
       CompletableFuture<Void> all = new CompletableFuture<>();
       SubscribeToShardResponseHandler handler = SubscribeToShardResponseHandler.builder()
-          .onResponse(r -> {
-            if (position.sequenceNumber() == null) {
-              System.out.println("subscribed");
-            }
-          })
+          .onResponse(r -> System.out.println("subscribed"))
           .subscriber(SubscribeToShardResponseHandler.Visitor.builder().onSubscribeToShardEvent(e -> take(e, count, all)).build()).build();
       CompletableFuture<Void> call = kinesis.subscribeToShard(
           r -> r.consumerARN(consumer).shardId(SHARD).startingPosition(position), handler);

@@ -46,10 +46,9 @@ async function push(count) {
   let last = "";
   let from = { Type: "TRIM_HORIZON" };
   while (next < count) {
-    const out = await client.send(new SubscribeToShardCommand({ ConsumerARN: consumer, ShardId: shard, StartingPosition: from }));
-    if (next === 0) {
-      console.log("subscribed");
-    }
+    const abort = new AbortController();
+    const out = await client.send(new SubscribeToShardCommand({ ConsumerARN: consumer, ShardId: shard, StartingPosition: from }), { abortSignal: abort.signal });
+    console.log("subscribed");
     for await (const event of out.EventStream) {
       const e = event.SubscribeToShardEvent;
       check(e, "an event without records: " + JSON.stringify(event));
@@ -66,6 +65,7 @@ async function push(count) {
         break;
       }
     }
+    abort.abort(); // leaving the loop alone does not end the subscription
   }
   latencies.sort((a, b) => a - b);
   const at = (q) => latencies[Math.floor(q * (latencies.length - 1))].toFixed(1);
