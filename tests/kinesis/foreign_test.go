@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 
 	"github.com/levada-stream/levada/tests/internal/cluster"
 )
@@ -63,9 +66,9 @@ type program struct {
 }
 
 // run runs the program and shows what it says.
-func (p program) run(t *testing.T) string {
+func (p program) run(ctx context.Context, t *testing.T) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), p.limit)
+	ctx, cancel := context.WithTimeout(ctx, p.limit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, p.args[0], p.args[1:]...)
 	cmd.Dir = p.dir
@@ -94,7 +97,7 @@ func (p program) run(t *testing.T) string {
 		}
 	}
 	if err := cmd.Wait(); err != nil || lines.Err() != nil {
-		t.Fatalf("%q: %v, %v\n%s\n%s", p.args, err, lines.Err(), said.String(), complaints.String())
+		t.Fatalf("%q: %v, %v, %v\n%s\n%s", p.args, err, lines.Err(), context.Cause(ctx), said.String(), complaints.String())
 	}
 	t.Log(said.String() + complaints.String())
 	return said.String()
@@ -126,7 +129,7 @@ func speaks(t *testing.T, n *cluster.Node, want map[way]int) {
 func TestPython(t *testing.T) {
 	dir := clientsDir(t, "python")
 	n := startSigned(t)[programsNode]
-	program{limit: 2 * time.Minute, args: []string{filepath.Join(dir, "python", "bin", "python"), "testdata/python/client.py", "http://" + n.Kinesis}}.run(t)
+	program{limit: 2 * time.Minute, args: []string{filepath.Join(dir, "python", "bin", "python"), "testdata/python/client.py", "http://" + n.Kinesis}}.run(t.Context(), t)
 	speaks(t, n, map[way]int{{"1", "json"}: some})
 }
 
@@ -146,7 +149,7 @@ func TestCommandLine(t *testing.T) {
 	for line := range strings.Lines(string(block[1])) {
 		script += strings.ReplaceAll(strings.TrimPrefix(line, "$ "), "127.0.0.1:4567", n.Kinesis)
 	}
-	out := program{limit: 2 * time.Minute, args: []string{"bash", "-c", script}}.run(t)
+	out := program{limit: 2 * time.Minute, args: []string{"bash", "-c", script}}.run(t.Context(), t)
 	// Version 2 of the command line reads --data as base64, version 1 as the data themselves.
 	for _, want := range []string{`"ShardId": "shardId-`, `"orders"`, `"ACTIVE"`, "alice\t(aGVsbG8=|YUdWc2JHOD0=)"} {
 		if !regexp.MustCompile(want).MatchString(out) {
@@ -161,6 +164,8 @@ func TestCommandLine(t *testing.T) {
 func pushTo(t *testing.T, nodes []*cluster.Node, p program) (subscriptions int) {
 	t.Helper()
 	consumer := pushStream(t, sdk(nodes[testsNode], nil), "pushed", "program")
+	ctx, end := context.WithCancelCause(t.Context())
+	defer end(nil)
 	put := make(chan error, 1)
 	p.limit = 3 * time.Minute
 	p.args = append(p.args, "http://"+nodes[programsNode].Kinesis, "pushed", consumer, strconv.Itoa(pushedRecords))
@@ -169,10 +174,18 @@ func pushTo(t *testing.T, nodes []*cluster.Node, p program) (subscriptions int) 
 			return
 		}
 		if subscriptions++; subscriptions == 1 {
-			go func() { put <- putStamped(t.Context(), sdk(nodes[putsNode], nil), "pushed", pushedRecords) }()
+			// A call that is tried again may store its records twice; none has a reason to be, and what it fails with is to be seen.
+			once := sdk(nodes[putsNode], nil, func(o *kinesis.Options) { o.RetryMaxAttempts = 1 })
+			go func() {
+				err := putStamped(ctx, once, "pushed", pushedRecords)
+				if err != nil {
+					end(fmt.Errorf("the records were not all put: %w", err)) // the program would wait for them
+				}
+				put <- err
+			}()
 		}
 	}
-	p.run(t)
+	p.run(ctx, t)
 	if subscriptions == 0 {
 		t.Fatal("the program did not say that it had subscribed")
 	}
