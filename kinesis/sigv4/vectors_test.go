@@ -64,17 +64,20 @@ var vectors = [...]vector{
 		"", "host;my-header1;my-header2;x-amz-date", "acc3ed3afb60bb290fc8d2dd0098b9911fcaa05412b367055dee359757a9c736",
 	},
 	{
-		"get-vanilla-with-session-token", "GET", "/", [][2]string{{"X-Amz-Security-Token", vectorToken}},
+		"get-vanilla-with-session-token", "GET", "/",
+		[][2]string{{"X-Amz-Security-Token", vectorToken}},
 		"", "host;x-amz-date;x-amz-security-token", "07ec1639c89043aa0e3e2de82b96708f198cceab042d4a97044c66dd9f74e7f8",
 	},
 	{"post-vanilla", "POST", "/", nil, "", "host;x-amz-date", "5da7c1a2acd57cee7505fc6676e4e544621c30862966e37dddb68e92efbe5d6b"},
 	{"post-vanilla-query", "POST", "/?Param1=value1", nil, "", "host;x-amz-date", "28038455d6de14eafc1f9222cf5aa6f1a96197d7deb8263271d420d138af7f11"},
 	{
-		"post-header-key-sort", "POST", "/", [][2]string{{"My-Header1", "value1"}},
+		"post-header-key-sort", "POST", "/",
+		[][2]string{{"My-Header1", "value1"}},
 		"", "host;my-header1;x-amz-date", "c5410059b04c1ee005303aed430f6e6645f61f4dc9e1461ec8f8916fdf18852c",
 	},
 	{
-		"post-x-www-form-urlencoded", "POST", "/", [][2]string{{"Content-Type", "application/x-www-form-urlencoded"}},
+		"post-x-www-form-urlencoded", "POST", "/",
+		[][2]string{{"Content-Type", "application/x-www-form-urlencoded"}},
 		"Param1=value1", "content-type;host;x-amz-date", "ff11897932ad3f4e8b18135d722051e5ac45fc38421b1da7b9d196a0fe09473a",
 	},
 	{
