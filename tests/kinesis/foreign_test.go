@@ -14,8 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/service/kinesis"
-
 	"github.com/levada-stream/levada/tests/internal/cluster"
 )
 
@@ -174,10 +172,8 @@ func pushTo(t *testing.T, nodes []*cluster.Node, p program) (subscriptions int) 
 			return
 		}
 		if subscriptions++; subscriptions == 1 {
-			// A call that is tried again may store its records twice; none has a reason to be, and what it fails with is to be seen.
-			once := sdk(nodes[putsNode], nil, func(o *kinesis.Options) { o.RetryMaxAttempts = 1 })
 			go func() {
-				err := putStamped(ctx, once, "pushed", pushedRecords)
+				err := putStamped(ctx, putsOnce(nodes[putsNode]), "pushed", pushedRecords)
 				if err != nil {
 					end(fmt.Errorf("the records were not all put: %w", err)) // the program would wait for them
 				}

@@ -7,8 +7,6 @@ import java.util.concurrent.CompletableFuture;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import software.amazon.awssdk.core.SdkBytes;
-import software.amazon.awssdk.http.Protocol;
-import software.amazon.awssdk.http.nio.netty.NettyNioAsyncHttpClient;
 import software.amazon.awssdk.regions.Region;
 import software.amazon.awssdk.services.kinesis.KinesisAsyncClient;
 import software.amazon.awssdk.services.kinesis.model.PutRecordsRequestEntry;
@@ -34,8 +32,7 @@ public final class Client {
 
   public static void main(String[] args) {
     try (KinesisAsyncClient kinesis = KinesisAsyncClient.builder()
-        .endpointOverride(URI.create(args[0])).region(Region.US_EAST_1)
-        .httpClientBuilder(NettyNioAsyncHttpClient.builder().protocol(Protocol.HTTP2)).build()) {
+        .endpointOverride(URI.create(args[0])).region(Region.US_EAST_1).build()) {
       putAndGet(kinesis, args[1] + "-java");
       push(kinesis, args[2], Integer.parseInt(args[3]));
     }
