@@ -11,7 +11,7 @@ CONCURRENT := ./wal/... ./journal/... ./partition/... ./raftfsm/... ./meta/... .
 FUZZTIME      ?= 20000x
 CHAOS_SECONDS ?= 60
 
-.PHONY: all build test race fuzz lint mutations guard guard-proof chaos generate licences
+.PHONY: all build test clients race fuzz lint mutations guard guard-proof chaos generate licences
 
 all: lint build test
 
@@ -23,6 +23,10 @@ build:
 
 test:
 	go test ./...
+
+# The clients of other languages that tests/kinesis tries, in build/clients. The tests do it by themselves where it has not been done.
+clients:
+	tests/kinesis/testdata/setup.sh build/clients
 
 race:
 	go test -race -short -timeout 10m $(CONCURRENT)

@@ -24,16 +24,27 @@ type shardFilter struct {
 	Timestamp *codec.Time
 }
 
-// locate finds the stream by the token, if there is one: then the request names none.
+// locate finds the stream by the token, if there is one. Some clients repeat beside it what they asked for first, paginators of SDKs among them. The original
+// refuses that, and with it their second page; here it must only not contradict the token.
 func (in *listShardsInput) locate(s *Server) (string, error) {
 	if in.NextToken == nil {
 		return s.resolve(&in.streamRef)
 	}
-	if in.StreamName != nil || in.StreamARN != nil || in.ExclusiveStartShardId != nil || in.StreamCreationTimestamp != nil || in.ShardFilter != nil {
-		return "", fail(codeInvalidArgument, "NextToken cannot be given together with StreamName, StreamARN, ExclusiveStartShardId, StreamCreationTimestamp or ShardFilter.")
-	}
 	t, err := parseToken(*in.NextToken, "ListShards", s.opts.Now())
-	return t.Stream, err
+	if err != nil {
+		return "", err
+	}
+	if in.StreamName != nil || in.StreamARN != nil {
+		if name, err := s.resolve(&in.streamRef); err != nil {
+			return "", err
+		} else if name != t.Stream {
+			return "", fail(codeInvalidArgument, "The NextToken is another stream's.")
+		}
+	}
+	if in.ShardFilter != nil && *in.ShardFilter.Type != t.Filter {
+		return "", fail(codeInvalidArgument, "The NextToken is that of a listing without this ShardFilter.")
+	}
+	return t.Stream, nil
 }
 
 type listShardsOutput struct {
@@ -91,15 +102,15 @@ func (s *Server) shardsToken(ctx context.Context, c *call, in *listShardsInput) 
 	if err != nil {
 		return nextToken{}, err
 	}
+	if in.StreamCreationTimestamp != nil && int64(*in.StreamCreationTimestamp)/1000 != k.stream.GetCreatedMs()/1000 {
+		return nextToken{}, s.noStream(c.stream)
+	}
 	if in.NextToken != nil {
 		t, err := parseToken(*in.NextToken, c.op.name, s.opts.Now())
 		if err == nil && t.ID != k.stream.GetId() {
 			err = fail(codeInvalidArgument, "The NextToken is that of a stream which was deleted.")
 		}
 		return t, err
-	}
-	if in.StreamCreationTimestamp != nil && int64(*in.StreamCreationTimestamp)/1000 != k.stream.GetCreatedMs()/1000 {
-		return nextToken{}, s.noStream(c.stream)
 	}
 	t := nextToken{ID: k.stream.GetId()}
 	start := in.ExclusiveStartShardId

@@ -160,6 +160,7 @@ const (
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &call{server: s, w: w, r: r, id: newRequestID(), format: formatOf(r.Header.Get("Content-Type")), begun: time.Now()}
+	s.metrics.begin(c)
 	defer func() { s.metrics.observe(c) }()
 	if r.ContentLength != 0 {
 		// Also of a body that nobody wants: the HTTP server reads on for a while before it sends the answer. Read whole, it has no deadline any more.

@@ -12,6 +12,7 @@ import (
 
 const (
 	hostHeader         = "host"
+	authorityHeader    = ":authority" // the same in HTTP/2, where the SDK for JavaScript signs it under this name
 	signatureParameter = "X-Amz-Signature"
 )
 
@@ -158,7 +159,7 @@ func appendHeaders(b []byte, r *Request, signed string) ([]byte, error) {
 		b = append(b, ':')
 		values, ok := r.Header[string(key)]
 		switch {
-		case name == hostHeader:
+		case name == hostHeader || name == authorityHeader:
 			b = appendValue(b, r.Host)
 		case ok:
 			for i, value := range values {

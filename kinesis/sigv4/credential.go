@@ -34,7 +34,7 @@ type Credential struct {
 
 	timestamp     string // Time in timeLayout
 	scope         string // date/region/service/terminator
-	signedHeaders string // lower-case names in ascending order, separated by semicolons; host is one of them
+	signedHeaders string // lower-case names in ascending order, separated by semicolons; host or :authority is one of them
 	signature     string
 }
 
@@ -238,7 +238,7 @@ func checkSignedHeaders(list string) error {
 		if name <= last || name != strings.ToLower(name) {
 			return incomplete("SignedHeaders must be lower-case names in alphabetical order, separated by ';', got '" + shown(list) + "'.")
 		}
-		host = host || name == hostHeader
+		host = host || name == hostHeader || name == authorityHeader
 		last = name
 	}
 	if !host {

@@ -13,8 +13,8 @@
 //
 // Rules, where the scheme leaves a choice or its signers differ:
 //   - A signature stands in the Authorization header or in the query (a presigned URL), never in both.
-//   - SignedHeaders is lower case, sorted and without repetition, as every signer writes it. It has host, and every header in it
-//     was received.
+//   - SignedHeaders is lower case, sorted and without repetition, as every signer writes it. It has host, or in its
+//     place :authority, and every header in it was received.
 //   - Every x-amz-* header received is signed, for X-Amz-Target alone decides what a request does. The exception is
 //     x-amz-user-agent, which the SDK for PHP leaves out. The headers x-amzn-*, content-type, user-agent, expect and all others
 //     need not be signed: SDKs differ in which of them they leave out, and proxies add and change them.

@@ -147,6 +147,26 @@ func TestPublishedVectorsVerify(t *testing.T) {
 	}
 }
 
+// The SDK for JavaScript signs the host of HTTP/2 by the name that it has there. The signature is what that SDK makes of this request.
+func TestAuthorityIsTheHost(t *testing.T) {
+	r := Request{
+		Method: "POST", Path: "/", Host: "127.0.0.1:4567", BodyHash: sha256.Sum256([]byte("{}")),
+		Header: http.Header{
+			"X-Amz-Date": {vectorTime}, "X-Amz-Target": {"Kinesis_20131202.ListStreams"}, "Content-Type": {"application/x-amz-json-1.1"},
+			"X-Amz-Content-Sha256": {"44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"},
+			"Authorization": {authorization(":authority;content-type;x-amz-content-sha256;x-amz-date;x-amz-target",
+				"b2ed11462da1465ae689a96ccb4517567a751b04a8550c668e271788a3026c12")},
+		},
+	}
+	if err := check(vectorVerifier(t), r, vectorSecret, ""); err != nil {
+		t.Error(err)
+	}
+	r.Host = "127.0.0.1:4568"
+	if err := check(vectorVerifier(t), r, vectorSecret, ""); err == nil {
+		t.Error("accepted with another host")
+	}
+}
+
 // presignedVector is a request of the suite that is signed in its query.
 func presignedVector() Request {
 	return Request{

@@ -229,16 +229,24 @@ func visitBlock(block *levadav1.Block, shard uint32, visit Visit) error {
 // descriptors other than data files, by the system. The number of data files
 // grows with the data.
 func (n *Node) Resources(ctx context.Context) (goroutines, fds int, err error) {
-	page, err := n.get(ctx, "/metrics")
+	g, err := n.Metric(ctx, "go_goroutines")
 	if err != nil {
 		return 0, 0, err
 	}
+	return int(g), descriptors(n.PID(), n.Data), nil
+}
+
+// Metric returns the value of one of the node's metrics, named with its labels as /metrics shows them.
+func (n *Node) Metric(ctx context.Context, name string) (float64, error) {
+	page, err := n.get(ctx, "/metrics")
+	if err != nil {
+		return 0, err
+	}
 	lines := bufio.NewScanner(bytes.NewReader(page))
 	for lines.Scan() {
-		if value, ok := strings.CutPrefix(lines.Text(), "go_goroutines "); ok {
-			g, err := strconv.ParseFloat(value, 64)
-			return int(g), descriptors(n.PID(), n.Data), err
+		if value, ok := strings.CutPrefix(lines.Text(), name+" "); ok {
+			return strconv.ParseFloat(value, 64)
 		}
 	}
-	return 0, 0, fmt.Errorf("%s: /metrics has no go_goroutines", n.Name)
+	return 0, fmt.Errorf("%s: /metrics has no %s", n.Name, name)
 }

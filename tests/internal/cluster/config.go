@@ -11,16 +11,18 @@ import (
 // snapshots happen.
 type Tuning struct {
 	// Extra holds more lines of YAML by section ("storage" and so on), without indent. They
-	// replace the tuning's own lines of that section. Those of "kinesis" stand after its address; without them it takes everybody.
+	// replace the tuning's own lines of that section. Those of "kinesis" stand after its address.
 	Extra map[string][]string
 }
 
 // sections are written in this order; a key may be in one of them only.
-var sections = [...]string{"storage", "raft", "limits", "log"}
+var sections = [...]string{"kinesis", "storage", "raft", "limits", "log"}
 
 // small are the settings of the zero Tuning.
 func small(section string) []string {
 	switch section {
+	case "kinesis":
+		return []string{"anonymous: true"}
 	case "storage":
 		return []string{
 			"segment_bytes: 1MiB", "dirty_bytes_max: 16MiB", "flush_interval: 500ms",
@@ -40,11 +42,6 @@ func (n *Node) write(clusterName string, expect int, seeds []string, tuning Tuni
 	fmt.Fprintf(&b, "cluster:\n  name: %s\n  expect_nodes: %d\n", clusterName, expect)
 	fmt.Fprintf(&b, "node:\n  name: %s\n  data_dir: %s\n", n.Name, n.Data)
 	fmt.Fprintf(&b, "listen:\n  grpc: %s\n  raft: %s\n  gossip: %s\n  http: %s\n", n.GRPC, n.Raft, n.Gossip, n.HTTP)
-	front, ok := tuning.Extra["kinesis"]
-	if !ok {
-		front = []string{"anonymous: true"}
-	}
-	fmt.Fprintf(&b, "kinesis:\n  %s\n", strings.Join(append([]string{"listen: " + n.Kinesis}, front...), "\n  "))
 	if n.advertised != "" {
 		fmt.Fprintf(&b, "advertise:\n  raft: %s\n", n.advertised)
 	}
@@ -56,6 +53,9 @@ func (n *Node) write(clusterName string, expect int, seeds []string, tuning Tuni
 		lines, ok := tuning.Extra[section]
 		if !ok {
 			lines = small(section)
+		}
+		if section == "kinesis" {
+			lines = append([]string{"listen: " + n.Kinesis}, lines...)
 		}
 		if len(lines) > 0 {
 			fmt.Fprintf(&b, "%s:\n  %s\n", section, strings.Join(lines, "\n  "))

@@ -13,8 +13,8 @@ import (
 // direction wait, the other's do not, and the wait ends with Mend.
 func TestNetworkHoldsBackAndDelivers(t *testing.T) {
 	dir := t.TempDir()
-	a := newNode(dir, "a", "", []string{"", "", "", ""})
-	b := newNode(dir, "b", "", []string{"", "", "", ""})
+	a := newNode(dir, "a", "", make([]string, portsPerNode))
+	b := newNode(dir, "b", "", make([]string, portsPerNode))
 	const greeting = "hello, I am 11111111-2222-3333-4444-555555555555 calling b"
 	if err := os.Mkdir(a.Data, 0o700); err != nil {
 		t.Fatal(err)
