@@ -24,7 +24,9 @@ const (
 // signedServer serves operations that answer with their names, to those who sign.
 func signedServer(t *testing.T, names ...string) *httptest.Server {
 	t.Helper()
-	s, err := New(nil, Options{Account: "000000000000", Region: "us-east-1", Keys: func(id string) (Key, bool, error) { return Key{ID: testKeyID, Secret: testSecret}, id == testKeyID, nil }})
+	s, err := New(nil, Options{Account: "000000000000", Region: "us-east-1", Keys: func(id string) (Key, bool, error) {
+		return Key{ID: testKeyID, Secret: testSecret}, id == testKeyID, nil
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
