@@ -117,27 +117,47 @@ func TestIncompleteSignaturesAreRefused(t *testing.T) {
 		{name: "nothing in it", change: func(r *Request) {
 			r.Header = http.Header{"Authorization": {"X"}}
 		}, want: message(noCredential + noSignature + noSignedHeaders + noDate + "Authorization=X")},
-		{name: "one parameter missing", change: setHeader("Authorization", "AWS4- Signature=b Credential=a"),
-			want: message(noSignedHeaders + "Authorization=AWS4- Signature=b Credential=a")},
-		{name: "one parameter empty", change: setHeader("Authorization", "AWS4- Signature=b,Credential=,SignedHeaders=c"),
-			want: message(noCredential + "Authorization=AWS4- Signature=b,Credential=,SignedHeaders=c")},
+		{
+			name: "one parameter missing", change: setHeader("Authorization", "AWS4- Signature=b Credential=a"),
+			want: message(noSignedHeaders + "Authorization=AWS4- Signature=b Credential=a"),
+		},
+		{
+			name: "one parameter empty", change: setHeader("Authorization", "AWS4- Signature=b,Credential=,SignedHeaders=c"),
+			want: message(noCredential + "Authorization=AWS4- Signature=b,Credential=,SignedHeaders=c"),
+		},
 		{name: "no date", change: setHeader("X-Amz-Date", ""), want: message(noDate + "Authorization=" + vanilla().Header.Get("Authorization"))},
-		{name: "a long header is not repeated whole", change: setHeader("Authorization", "A "+strings.Repeat("x=\xff", 1000)),
-			want: message(noCredential + noSignature + noSignedHeaders + "Authorization=A " + strings.Repeat("x=?", 170) + "...")},
-		{name: "no equal sign", change: setHeader("Authorization", "AWS4-HMAC-SHA256 Signature=b, Credential, SignedHeaders"),
-			want: message("'Credential' not a valid key=value pair (missing equal-sign) in Authorization header: 'AWS4-HMAC-SHA256 Signature=b, Credential, SignedHeaders'.")},
-		{name: "another scheme", change: setHeader("Authorization", "Basic YWxhZGRpbg"),
-			want: message("'YWxhZGRpbg' not a valid key=value pair (missing equal-sign) in Authorization header: 'Basic YWxhZGRpbg'.")},
-		{name: "another date format", change: setHeader("X-Amz-Date", "2015-08-30"),
-			want: message("Date must be in ISO-8601 'basic format'. Got '2015-08-30'. See http://en.wikipedia.org/wiki/ISO_8601")},
-		{name: "a date with a fraction", change: setHeader("X-Amz-Date", "20150830T123600.5Z"),
-			want: message("Date must be in ISO-8601 'basic format'. Got '20150830T123600.5Z'. See http://en.wikipedia.org/wiki/ISO_8601")},
-		{name: "another algorithm", change: replaceIn("AWS4-HMAC-SHA256", "AWS4-HMAC-SHA25"),
-			want: message("Unsupported AWS 'algorithm': 'AWS4-HMAC-SHA25' (only AWS4-HMAC-SHA256 for now).")},
-		{name: "too few elements", change: replaceIn("/aws4_request", ""),
-			want: message(five + "'AKIDEXAMPLE/20150830/us-east-1/service'")},
-		{name: "too many elements", change: replaceIn("/aws4_request", "/aws4_request/x/y"),
-			want: message(five + "'AKIDEXAMPLE/20150830/us-east-1/service/aws4_request/x/y'")},
+		{
+			name: "a long header is not repeated whole", change: setHeader("Authorization", "A "+strings.Repeat("x=\xff", 1000)),
+			want: message(noCredential + noSignature + noSignedHeaders + "Authorization=A " + strings.Repeat("x=?", 170) + "..."),
+		},
+		{
+			name: "no equal sign", change: setHeader("Authorization", "AWS4-HMAC-SHA256 Signature=b, Credential, SignedHeaders"),
+			want: message("'Credential' not a valid key=value pair (missing equal-sign) in Authorization header: 'AWS4-HMAC-SHA256 Signature=b, Credential, SignedHeaders'."),
+		},
+		{
+			name: "another scheme", change: setHeader("Authorization", "Basic YWxhZGRpbg"),
+			want: message("'YWxhZGRpbg' not a valid key=value pair (missing equal-sign) in Authorization header: 'Basic YWxhZGRpbg'."),
+		},
+		{
+			name: "another date format", change: setHeader("X-Amz-Date", "2015-08-30"),
+			want: message("Date must be in ISO-8601 'basic format'. Got '2015-08-30'. See http://en.wikipedia.org/wiki/ISO_8601"),
+		},
+		{
+			name: "a date with a fraction", change: setHeader("X-Amz-Date", "20150830T123600.5Z"),
+			want: message("Date must be in ISO-8601 'basic format'. Got '20150830T123600.5Z'. See http://en.wikipedia.org/wiki/ISO_8601"),
+		},
+		{
+			name: "another algorithm", change: replaceIn("AWS4-HMAC-SHA256", "AWS4-HMAC-SHA25"),
+			want: message("Unsupported AWS 'algorithm': 'AWS4-HMAC-SHA25' (only AWS4-HMAC-SHA256 for now)."),
+		},
+		{
+			name: "too few elements", change: replaceIn("/aws4_request", ""),
+			want: message(five + "'AKIDEXAMPLE/20150830/us-east-1/service'"),
+		},
+		{
+			name: "too many elements", change: replaceIn("/aws4_request", "/aws4_request/x/y"),
+			want: message(five + "'AKIDEXAMPLE/20150830/us-east-1/service/aws4_request/x/y'"),
+		},
 		{name: "headers out of order", change: replaceIn("host;x-amz-date", "x-amz-date;host"), want: message(order + "'x-amz-date;host'.")},
 		{name: "a header twice", change: replaceIn("host;x-amz-date", "host;host;x-amz-date"), want: message(order + "'host;host;x-amz-date'.")},
 		{name: "a header in upper case", change: replaceIn("host;x-amz-date", "Host;x-amz-date"), want: message(order + "'Host;x-amz-date'.")},
@@ -193,37 +213,59 @@ func TestInvalidSignaturesAreRefused(t *testing.T) {
 	}
 	message := func(text string) Error { return Error{Message: text} }
 	runAll(t, "InvalidSignatureException", 400, []refusalCase{
-		{name: "in header and query", change: func(r *Request) { r.RawQuery = "X-Amz-Algorithm" },
-			want: message("Found both 'X-Amz-Algorithm' as a query-string param and 'Authorization' as HTTP header.")},
+		{
+			name: "in header and query", change: func(r *Request) { r.RawQuery = "X-Amz-Algorithm" },
+			want: message("Found both 'X-Amz-Algorithm' as a query-string param and 'Authorization' as HTTP header."),
+		},
 		{name: "host not signed", change: replaceIn("host;", ""), want: message("'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.")},
-		{name: "another terminator", change: replaceIn("aws4_request", "aws5_request"),
-			want: message("Credential should be scoped with a valid terminator: 'aws4_request', not 'aws5_request'.")},
+		{
+			name: "another terminator", change: replaceIn("aws4_request", "aws5_request"),
+			want: message("Credential should be scoped with a valid terminator: 'aws4_request', not 'aws5_request'."),
+		},
 		{name: "another region", region: "eu-west-1", want: message(region)},
 		{name: "another service", service: "kinesis", want: message(service)},
 		{name: "another day", change: replaceIn("/20150830/", "/20150829/"), want: message(date)},
-		{name: "all of them", region: "eu-west-1", service: "kinesis", change: replaceIn("/20150830/", "/20150829/"),
-			want: message(region + " " + service + " " + date)},
-		{name: "too old", now: "20150830T125101Z",
-			want: message("Signature expired: 20150830T123600Z is now earlier than 20150830T123601Z (20150830T125101Z - 15 min.)")},
-		{name: "too new", now: "20150830T122059Z",
-			want: message("Signature not yet current: 20150830T123600Z is still later than 20150830T123559Z (20150830T122059Z + 15 min.)")},
-		{name: "presigned and too old", presigned: true, now: "20150830T133601Z",
-			want: message("Signature expired: 20150830T123600Z is now earlier than 20150830T123601Z (20150830T133601Z - 60 min.)")},
-		{name: "presigned for seconds and too old", presigned: true, change: replaceIn("Expires=3600", "Expires=90"), now: "20150830T124000Z",
-			want: message("Signature expired: 20150830T123600Z is now earlier than 20150830T123830Z (20150830T124000Z - 90 sec.)")},
-		{name: "presigned without an end and too old", presigned: true, change: replaceIn("&X-Amz-Expires=3600", ""), now: "20150830T125101Z",
-			want: message("Signature expired: 20150830T123600Z is now earlier than 20150830T123601Z (20150830T125101Z - 15 min.)")},
-		{name: "presigned and too new", presigned: true, now: "20150830T122059Z",
-			want: message("Signature not yet current: 20150830T123600Z is still later than 20150830T123559Z (20150830T122059Z + 15 min.)")},
+		{
+			name: "all of them", region: "eu-west-1", service: "kinesis", change: replaceIn("/20150830/", "/20150829/"),
+			want: message(region + " " + service + " " + date),
+		},
+		{
+			name: "too old", now: "20150830T125101Z",
+			want: message("Signature expired: 20150830T123600Z is now earlier than 20150830T123601Z (20150830T125101Z - 15 min.)"),
+		},
+		{
+			name: "too new", now: "20150830T122059Z",
+			want: message("Signature not yet current: 20150830T123600Z is still later than 20150830T123559Z (20150830T122059Z + 15 min.)"),
+		},
+		{
+			name: "presigned and too old", presigned: true, now: "20150830T133601Z",
+			want: message("Signature expired: 20150830T123600Z is now earlier than 20150830T123601Z (20150830T133601Z - 60 min.)"),
+		},
+		{
+			name: "presigned for seconds and too old", presigned: true, change: replaceIn("Expires=3600", "Expires=90"), now: "20150830T124000Z",
+			want: message("Signature expired: 20150830T123600Z is now earlier than 20150830T123830Z (20150830T124000Z - 90 sec.)"),
+		},
+		{
+			name: "presigned without an end and too old", presigned: true, change: replaceIn("&X-Amz-Expires=3600", ""), now: "20150830T125101Z",
+			want: message("Signature expired: 20150830T123600Z is now earlier than 20150830T123601Z (20150830T125101Z - 15 min.)"),
+		},
+		{
+			name: "presigned and too new", presigned: true, now: "20150830T122059Z",
+			want: message("Signature not yet current: 20150830T123600Z is still later than 20150830T123559Z (20150830T122059Z + 15 min.)"),
+		},
 		{name: "a signed header is missing", change: replaceIn("host;", "host;my-header1;"), want: message("The header 'my-header1' is signed but was not received.")},
 		{name: "the target is not signed", change: setHeader("X-Amz-Target", "Kinesis_20131202.ListStreams"), want: message(unsigned + "x-amz-target.")},
 		{name: "presigned and the target is not signed", presigned: true, change: func(r *Request) {
 			r.Header = http.Header{"X-Amz-Target": {"a"}, "X-Amz-Date": {vectorTime}, "Accept": {"*/*"}}
 		}, want: message(unsigned + "x-amz-date, x-amz-target.")},
-		{name: "the body is not signed", change: signHash("UNSIGNED-PAYLOAD"),
-			want: message("The x-amz-content-sha256 'UNSIGNED-PAYLOAD' is not supported: it must be the SHA-256 hash of the body.")},
-		{name: "the body is signed in chunks", change: signHash("STREAMING-AWS4-HMAC-SHA256-PAYLOAD"),
-			want: message("The x-amz-content-sha256 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD' is not supported: it must be the SHA-256 hash of the body.")},
+		{
+			name: "the body is not signed", change: signHash("UNSIGNED-PAYLOAD"),
+			want: message("The x-amz-content-sha256 'UNSIGNED-PAYLOAD' is not supported: it must be the SHA-256 hash of the body."),
+		},
+		{
+			name: "the body is signed in chunks", change: signHash("STREAMING-AWS4-HMAC-SHA256-PAYLOAD"),
+			want: message("The x-amz-content-sha256 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD' is not supported: it must be the SHA-256 hash of the body."),
+		},
 		{name: "the hash of another body", change: signHash(strings.Repeat("0", 64)), want: message(hash)},
 		{name: "no hash", change: signHash("none"), want: message(hash)},
 		{name: "another secret", secret: "x", want: message(mismatch)},
