@@ -122,18 +122,19 @@ func (c *Certificates) Server() *tls.Config {
 	case "require":
 		mode = tls.RequireAndVerifyClientCert
 	}
-	return c.server(mode)
+	return c.server(mode, tls.VersionTLS13)
 }
 
-// Kinesis returns the settings of the Kinesis-compatible API's port, whose clients prove themselves by signatures.
-func (c *Certificates) Kinesis() *tls.Config { return c.server(tls.NoClientCert) }
+// Kinesis returns the settings of the Kinesis-compatible API's port, whose clients prove themselves by signatures. They are
+// others' programs, some of which do not know TLS 1.3.
+func (c *Certificates) Kinesis() *tls.Config { return c.server(tls.NoClientCert, tls.VersionTLS12) }
 
 // Peers returns the settings of a port between nodes: both sides prove themselves.
-func (c *Certificates) Peers() *tls.Config { return c.server(tls.RequireAndVerifyClientCert) }
+func (c *Certificates) Peers() *tls.Config { return c.server(tls.RequireAndVerifyClientCert, tls.VersionTLS13) }
 
-func (c *Certificates) server(mode tls.ClientAuthType) *tls.Config {
+func (c *Certificates) server(mode tls.ClientAuthType, oldest uint16) *tls.Config {
 	return &tls.Config{
-		MinVersion: tls.VersionTLS13,
+		MinVersion: oldest,
 		NextProtos: []string{"h2", "http/1.1"},
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
 			now := c.current()
@@ -141,7 +142,7 @@ func (c *Certificates) server(mode tls.ClientAuthType) *tls.Config {
 				return nil, errors.New("no certificate configured")
 			}
 			return &tls.Config{
-				MinVersion:   tls.VersionTLS13,
+				MinVersion:   oldest,
 				NextProtos:   []string{"h2", "http/1.1"},
 				Certificates: []tls.Certificate{*now.own},
 				ClientAuth:   mode,

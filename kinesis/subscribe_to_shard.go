@@ -144,13 +144,6 @@ func (p *push) run(ctx context.Context) {
 	}
 }
 
-// begin answers the request, and sends the event without which clients take no other.
-func (p *push) begin() {
-	p.c.w.Header().Set("Content-Type", typeEvents)
-	p.c.w.WriteHeader(http.StatusOK)
-	p.send([]codec.Header{{Name: ":message-type", Value: "event"}, {Name: ":event-type", Value: "initial-response"}, {Name: ":content-type", Value: p.c.format.mediaType()}}, p.empty())
-}
-
 // records sends records, in several events if they are large, and no more of them in a second than the stream's limits permit.
 func (p *push) records(ctx context.Context, records []client.Record) {
 	for len(records) > 0 && p.err == nil && ctx.Err() == nil {
@@ -244,6 +237,13 @@ func (p *push) exception(e *apiError) {
 	w.Text(e.message)
 	w.End(codec.Object)
 	p.send([]codec.Header{{Name: ":message-type", Value: "exception"}, {Name: ":exception-type", Value: code}, {Name: ":content-type", Value: p.c.format.mediaType()}}, w.Bytes())
+}
+
+// begin answers the request, and sends the event without which clients take no other.
+func (p *push) begin() {
+	p.c.w.Header().Set("Content-Type", typeEvents)
+	p.c.w.WriteHeader(http.StatusOK)
+	p.send([]codec.Header{{Name: ":message-type", Value: "event"}, {Name: ":event-type", Value: "initial-response"}, {Name: ":content-type", Value: p.c.format.mediaType()}}, p.empty())
 }
 
 // empty is an object without members.

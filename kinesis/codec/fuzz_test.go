@@ -118,7 +118,7 @@ func FuzzDecode(f *testing.F) {
 // FuzzWriters writes values of all kinds and has other implementations read them.
 func FuzzWriters(f *testing.F) {
 	f.Add("text", []byte("blob"), int64(1), 1.5, int64(1700000000123), true)
-	f.Add("\x00\x1f\"\\\n\r\t\u2028é😀\xff\xc3", []byte{}, int64(math.MinInt64), -0.0, int64(-1), false)
+	f.Add("\x00\x1f\"\\\n\r\t\u2028é😀\xff\xc3", []byte{}, int64(math.MinInt64), math.Copysign(0, -1), int64(-1), false)
 	f.Add(strings.Repeat("é", 300), bytes.Repeat([]byte{0xff}, 70000), int64(math.MaxInt64), math.MaxFloat64, int64(math.MinInt64), true)
 	f.Fuzz(func(t *testing.T, text string, blob []byte, n int64, x float64, ms int64, flag bool) {
 		if math.IsNaN(x) || math.IsInf(x, 0) {
