@@ -92,8 +92,12 @@ func TestDocumentsGoWithTheirStream(t *testing.T) {
 func TestDocumentLimits(t *testing.T) {
 	b := cluster(t, 1)
 	for _, c := range []PutDocument{
-		{Value: []byte("x"), Writer: "w"}, {Name: "a", Value: []byte("x")}, {Name: "a\n", Writer: "w"}, {Name: string(bytes.Repeat([]byte("a"), DocumentNameBytesMax+1)), Writer: "w"},
-		{Name: "a", Value: make([]byte, DocumentValueBytesMax+1), Writer: "w"}, {Name: "a", Value: []byte("x"), Remove: true, Writer: "w"},
+		{Value: []byte("x"), Writer: "w"},
+		{Name: "a", Value: []byte("x")},
+		{Name: "a\n", Writer: "w"},
+		{Name: string(bytes.Repeat([]byte("a"), DocumentNameBytesMax+1)), Writer: "w"},
+		{Name: "a", Value: make([]byte, DocumentValueBytesMax+1), Writer: "w"},
+		{Name: "a", Value: []byte("x"), Remove: true, Writer: "w"},
 	} {
 		b.refused(c, fault.Invalid)
 	}
@@ -114,8 +118,14 @@ func TestDocumentListing(t *testing.T) {
 		prefix, after string
 		want          []string
 	}{
-		{"", "", []string{"a", "b.1", "b.2", "b.3", "c"}}, {"b.", "", []string{"b.1", "b.2", "b.3"}}, {"b.", "b.1", []string{"b.2", "b.3"}}, {"b.", "b.15", []string{"b.2", "b.3"}},
-		{"b.", "z", nil}, {"x", "", nil}, {"", "b.3", []string{"c"}}, {"c", "a", []string{"c"}},
+		{"", "", []string{"a", "b.1", "b.2", "b.3", "c"}},
+		{"b.", "", []string{"b.1", "b.2", "b.3"}},
+		{"b.", "b.1", []string{"b.2", "b.3"}},
+		{"b.", "b.15", []string{"b.2", "b.3"}},
+		{"b.", "z", nil},
+		{"x", "", nil},
+		{"", "b.3", []string{"c"}},
+		{"c", "a", []string{"c"}},
 	} {
 		var got []string
 		for _, one := range d.From(c.prefix, c.after) {

@@ -138,7 +138,10 @@ func fourthStore(t tester) *bench {
 	st, _ := b.state().StreamByName("parts")
 	gone := b.create("briefly", 1, 1)
 	for i, c := range []PutDocument{
-		{Name: "b", Value: []byte("of the cluster")}, {Name: "a", Value: []byte{}}, {StreamID: st.ID, Name: "tags", Value: []byte(`{"a":"b"}`)}, {StreamID: gone.ID, Name: "lost", Value: []byte{1}},
+		{Name: "b", Value: []byte("of the cluster")},
+		{Name: "a", Value: []byte{}},
+		{StreamID: st.ID, Name: "tags", Value: []byte(`{"a":"b"}`)},
+		{StreamID: gone.ID, Name: "lost", Value: []byte{1}},
 		{StreamID: st.ID, Name: "not for long", Value: []byte{2}},
 	} {
 		c.Writer = fmt.Sprint("w-", i)

@@ -144,7 +144,9 @@ func TestCreatingAtOnceKeepsToTheLimit(t *testing.T) {
 	defer cancel()
 	errs := make(chan error, asked)
 	for i := range asked {
-		go func() { errs <- leader.createStream(ctx, meta.CreateStream{Name: fmt.Sprintf("s%d", i), Settings: meta.Settings{}.WithDefaults()}) }()
+		go func() {
+			errs <- leader.createStream(ctx, meta.CreateStream{Name: fmt.Sprintf("s%d", i), Settings: meta.Settings{}.WithDefaults()})
+		}()
 	}
 	created := 0
 	for range asked {
