@@ -26,9 +26,9 @@ func (c *Client) TakeClaim(ctx context.Context, one Claim, after time.Duration) 
 	return out.GetHeld(), time.Duration(out.GetRetryAfterMs()) * time.Millisecond, err
 }
 
-// RenewClaim reports whether the holder of a claim has it still, and no other has taken it over.
-func (c *Client) RenewClaim(ctx context.Context, one Claim) (held bool, err error) {
-	out, err := c.claim(ctx, one, &levadav1.ClaimRequest{Renew: true})
+// RenewClaim reports whether the holder of a claim, who took it so long ago, has it still, and no other has taken it over.
+func (c *Client) RenewClaim(ctx context.Context, one Claim, age time.Duration) (held bool, err error) {
+	out, err := c.claim(ctx, one, &levadav1.ClaimRequest{Renew: true, AgeMs: uint32(age.Milliseconds())})
 	return out.GetHeld(), err
 }
 

@@ -25,6 +25,7 @@ type subscriptionKey struct {
 type subscription struct {
 	key   subscriptionKey
 	claim client.Claim
+	begun time.Time
 	end   context.CancelCauseFunc
 }
 
@@ -53,6 +54,7 @@ func (s *Server) subscribe(ctx context.Context, stream string, key subscriptionK
 	case !held:
 		return nil, fail(codeResourceInUse, "Another active subscription exists for this consumer: %s shard %s", key.consumer, shardID(key.shard))
 	}
+	one.begun = time.Now()
 	s.readers.replace(one)
 	return one, nil
 }
@@ -78,7 +80,7 @@ func (s *Server) keep(ctx context.Context, one *subscription) {
 		case <-tick.C:
 		}
 		// While the shard's leader cannot be asked the subscription goes on: so does whoever took it over.
-		if held, err := s.cluster.RenewClaim(ctx, one.claim); err == nil && !held {
+		if held, err := s.cluster.RenewClaim(ctx, one.claim, time.Since(one.begun)); err == nil && !held {
 			one.end(errTakenOver)
 			return
 		}

@@ -25,7 +25,7 @@ type claims struct {
 
 type claim struct {
 	holder  string
-	since   time.Time // zero for one that was renewed before it was known here
+	since   time.Time
 	renewed time.Time
 }
 
@@ -44,19 +44,20 @@ func (c *claims) take(key bucketKey, holder string, after time.Duration, now tim
 	return true, 0
 }
 
-// renew reports whether the holder has the claim still. One that nobody has, as with a new leader, is its.
-func (c *claims) renew(key bucketKey, holder string, now time.Time) bool {
+// renew reports whether the holder, who took the claim so long ago, has it still. A new leader knows of nobody: of those who renew the one who took it last has it.
+func (c *claims) renew(key bucketKey, holder string, age time.Duration, now time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	since := now.Add(-age)
 	old := c.liveLocked(key, now)
-	if old == nil {
-		c.setLocked(key, &claim{holder: holder, renewed: now}, now)
-		return true
-	}
-	if old.holder != holder {
+	switch {
+	case old != nil && old.holder == holder:
+		old.renewed = now
+	case old != nil && !since.After(old.since):
 		return false
+	default:
+		c.setLocked(key, &claim{holder: holder, since: since, renewed: now}, now)
 	}
-	old.renewed = now
 	return true
 }
 

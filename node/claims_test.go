@@ -19,12 +19,13 @@ func TestClaims(t *testing.T) {
 			t.Errorf("at %d ms %s has it: %v, after %v", ms, holder, held, wait)
 		}
 	}
-	renew := func(ms int, holder string, want bool) {
+	renewOf := func(ms, age int, holder string, want bool) {
 		t.Helper()
-		if got := c.renew(key, holder, at(ms)); got != want {
+		if got := c.renew(key, holder, time.Duration(age)*time.Millisecond, at(ms)); got != want {
 			t.Errorf("at %d ms %s has it still: %v", ms, holder, got)
 		}
 	}
+	renew := func(ms int, holder string, want bool) { t.Helper(); renewOf(ms, 60_000, holder, want) }
 	take(0, "a", 0)
 	take(1000, "b", 4*time.Second)
 	renew(4000, "a", true)
@@ -42,6 +43,12 @@ func TestClaims(t *testing.T) {
 	c = newClaims()               // another leader
 	renew(16_800, "c", true)
 	take(16_900, "d", 0)
+	c = newClaims() // and another: c, who was taken over from by d, is first to be heard
+	renewOf(17_000, 60_100, "c", true)
+	renewOf(17_100, 200, "d", true)
+	renewOf(17_200, 60_300, "c", false)
+	renewOf(17_300, 400, "d", true)
+	take(17_400, "e", 4500*time.Millisecond)
 	if held, _ := c.take(bucketKey{2, "reader"}, "x", time.Second, at(0)); !held {
 		t.Error("another shard's claim is taken")
 	}

@@ -125,13 +125,13 @@ func TestClosedShardsGiveNoTokensToAppend(t *testing.T) {
 	if held, _, err := c.TakeClaim(ctx, second, 0); !held || err != nil {
 		t.Errorf("a claim taken over: %v, %v", held, err)
 	}
-	if held, err := c.RenewClaim(ctx, first); held || err != nil {
+	if held, err := c.RenewClaim(ctx, first, time.Minute); held || err != nil {
 		t.Errorf("the first renewed: %v, %v", held, err)
 	}
 	if err := c.ReleaseClaim(ctx, second); err != nil {
 		t.Error(err)
 	}
-	if held, err := c.RenewClaim(ctx, first); !held || err != nil {
+	if held, err := c.RenewClaim(ctx, first, time.Minute); !held || err != nil {
 		t.Errorf("the first renewed after the second has gone: %v, %v", held, err)
 	}
 }

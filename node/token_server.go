@@ -71,7 +71,7 @@ func (s *streamsServer) claim(key bucketKey, req *pb.ClaimRequest) *pb.ClaimResp
 		all.release(key, req.GetHolder())
 		return &pb.ClaimResponse{}
 	case req.GetRenew():
-		return &pb.ClaimResponse{Held: all.renew(key, req.GetHolder(), now)}
+		return &pb.ClaimResponse{Held: all.renew(key, req.GetHolder(), time.Duration(req.GetAgeMs())*time.Millisecond, now)}
 	}
 	held, wait := all.take(key, req.GetHolder(), time.Duration(req.GetTakeOverAfterMs())*time.Millisecond, now)
 	return &pb.ClaimResponse{Held: held, RetryAfterMs: uint32(wait.Milliseconds())}

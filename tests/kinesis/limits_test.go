@@ -43,14 +43,15 @@ func TestLimitsOfKinesis(t *testing.T) {
 	t.Run("a stream without", l.without)
 }
 
-// all calls every node's client again and again, from two places each, for as long as a rate is measured, and sums up what was given. do says how much that was, and
+// all calls every node's client again and again, from so many places each, for as long as a rate is measured, and sums up what was given. do says how much that was, and
 // whether it was less than was asked for.
-func (l *limited) all(t *testing.T, do func(ctx context.Context, c *kinesis.Client) (given int, refused bool)) (given float64) {
+func (l *limited) all(t *testing.T, places int, do func(ctx context.Context, c *kinesis.Client) (given int, refused bool)) (given float64) {
 	t.Helper()
 	var sum, refusals atomic.Int64
 	var callers sync.WaitGroup
 	end := time.Now().Add(measured)
-	for _, c := range append(l.once, l.once...) {
+	for i := range places * len(l.once) {
+		c := l.once[i%len(l.once)]
 		callers.Go(func() {
 			for time.Now().Before(end) {
 				n, refused := do(t.Context(), c)
@@ -109,21 +110,21 @@ func (l *limited) recordsIn(t *testing.T) {
 	const few = 20
 	create(t, l.once[0], "records", 1)
 	put := func(ctx context.Context, c *kinesis.Client) (int, bool) { return putMany(t, ctx, c, "records", few) }
-	within(t, "records in", l.all(t, put), 1000, 6*few)
+	within(t, "records in", l.all(t, 8, put), 1000, 24*few)
 	_, err := l.once[0].UpdateShardCount(t.Context(), &kinesis.UpdateShardCountInput{StreamName: aws.String("records"), TargetShardCount: aws.Int32(2), ScalingType: types.ScalingTypeUniformScaling})
 	if err != nil {
 		t.Fatal(err)
 	}
 	awaitShards(t, l.once[0], "records", 2)
 	awaitActive(t, l.once[0], "records")
-	within(t, "records into two shards after a split", l.all(t, put), 2000, 6*few)
+	within(t, "records into two shards after a split", l.all(t, 8, put), 2000, 24*few)
 }
 
 func (l *limited) bytesIn(t *testing.T) {
 	create(t, l.once[0], "bytes", 1)
 	const size = 64 << 10
 	data := make([]byte, size)
-	within(t, "bytes in", l.all(t, func(ctx context.Context, c *kinesis.Client) (int, bool) {
+	within(t, "bytes in", l.all(t, 2, func(ctx context.Context, c *kinesis.Client) (int, bool) {
 		_, err := c.PutRecord(ctx, &kinesis.PutRecordInput{StreamName: aws.String("bytes"), PartitionKey: aws.String("k"), Data: data})
 		return given(t, err, size)
 	}), mebibyte, 6*size)
@@ -152,7 +153,7 @@ func iterator(t *testing.T, c *kinesis.Client, stream string) *string {
 func (l *limited) callsOut(t *testing.T) {
 	create(t, l.once[0], "calls", 1)
 	it := iterator(t, l.once[0], "calls")
-	within(t, "calls out", l.all(t, func(ctx context.Context, c *kinesis.Client) (int, bool) {
+	within(t, "calls out", l.all(t, 2, func(ctx context.Context, c *kinesis.Client) (int, bool) {
 		_, err := c.GetRecords(ctx, &kinesis.GetRecordsInput{ShardIterator: it})
 		return given(t, err, 1)
 	}), 5, 1)
@@ -177,7 +178,7 @@ func (l *limited) bytesOut(t *testing.T) {
 	time.Sleep(1500 * time.Millisecond) // until every node has heard of it
 	it := iterator(t, c, stream)
 	const page = 4 // records
-	within(t, "bytes out", l.all(t, func(ctx context.Context, c *kinesis.Client) (int, bool) {
+	within(t, "bytes out", l.all(t, 2, func(ctx context.Context, c *kinesis.Client) (int, bool) {
 		out, err := c.GetRecords(ctx, &kinesis.GetRecordsInput{ShardIterator: it, Limit: aws.Int32(page)})
 		if err != nil {
 			return given(t, err, 0)

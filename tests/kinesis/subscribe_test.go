@@ -146,6 +146,15 @@ func TestSubscriptionsTakeOver(t *testing.T) {
 
 func takeOver(t *testing.T, c, other *kinesis.Client, stream string) {
 	consumer := pushStream(t, c, stream, "go")
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) { // until the other node has heard of it
+		_, err := other.DescribeStreamConsumer(t.Context(), &kinesis.DescribeStreamConsumerInput{ConsumerARN: &consumer})
+		if err == nil {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal(err)
+		}
+	}
 	in := &kinesis.SubscribeToShardInput{ConsumerARN: &consumer, ShardId: aws.String("shardId-000000000000"), StartingPosition: &types.StartingPosition{Type: types.ShardIteratorTypeLatest}}
 	first, err := c.SubscribeToShard(t.Context(), in)
 	if err != nil {

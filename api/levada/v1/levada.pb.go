@@ -1100,8 +1100,9 @@ type ClaimRequest struct {
 	Name            string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`     // of the claim, 1 to 64 bytes
 	Holder          string                 `protobuf:"bytes,4,opt,name=holder,proto3" json:"holder,omitempty"` // who is to have it, 1 to 64 bytes; another for each claim
 	TakeOverAfterMs uint32                 `protobuf:"varint,5,opt,name=take_over_after_ms,json=takeOverAfterMs,proto3" json:"take_over_after_ms,omitempty"`
-	// The holder has it already: it is refused if another took it over.
-	Renew bool `protobuf:"varint,6,opt,name=renew,proto3" json:"renew,omitempty"`
+	// The holder has it already, and took it so long ago: it is refused if another took it over later.
+	Renew bool   `protobuf:"varint,6,opt,name=renew,proto3" json:"renew,omitempty"`
+	AgeMs uint32 `protobuf:"varint,9,opt,name=age_ms,json=ageMs,proto3" json:"age_ms,omitempty"`
 	// The holder gives it up.
 	Release bool `protobuf:"varint,7,opt,name=release,proto3" json:"release,omitempty"`
 	// Do not pass the call on to another node.
@@ -1180,6 +1181,13 @@ func (x *ClaimRequest) GetRenew() bool {
 		return x.Renew
 	}
 	return false
+}
+
+func (x *ClaimRequest) GetAgeMs() uint32 {
+	if x != nil {
+		return x.AgeMs
+	}
+	return 0
 }
 
 func (x *ClaimRequest) GetRelease() bool {
@@ -5247,14 +5255,15 @@ const file_levada_v1_levada_proto_rawDesc = "" +
 	"\x05burst\x18\x04 \x01(\x01R\x05burst\"P\n" +
 	"\x12TakeTokensResponse\x12\x14\n" +
 	"\x05taken\x18\x01 \x01(\bR\x05taken\x12$\n" +
-	"\x0eretry_after_ms\x18\x02 \x01(\rR\fretryAfterMs\"\xe4\x01\n" +
+	"\x0eretry_after_ms\x18\x02 \x01(\rR\fretryAfterMs\"\xfb\x01\n" +
 	"\fClaimRequest\x12\x16\n" +
 	"\x06stream\x18\x01 \x01(\tR\x06stream\x12\x14\n" +
 	"\x05shard\x18\x02 \x01(\rR\x05shard\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12\x16\n" +
 	"\x06holder\x18\x04 \x01(\tR\x06holder\x12+\n" +
 	"\x12take_over_after_ms\x18\x05 \x01(\rR\x0ftakeOverAfterMs\x12\x14\n" +
-	"\x05renew\x18\x06 \x01(\bR\x05renew\x12\x18\n" +
+	"\x05renew\x18\x06 \x01(\bR\x05renew\x12\x15\n" +
+	"\x06age_ms\x18\t \x01(\rR\x05ageMs\x12\x18\n" +
 	"\arelease\x18\a \x01(\bR\arelease\x12\x1d\n" +
 	"\n" +
 	"no_forward\x18\b \x01(\bR\tnoForward\"I\n" +
