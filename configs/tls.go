@@ -130,7 +130,9 @@ func (c *Certificates) Server() *tls.Config {
 func (c *Certificates) Kinesis() *tls.Config { return c.server(tls.NoClientCert, tls.VersionTLS12) }
 
 // Peers returns the settings of a port between nodes: both sides prove themselves.
-func (c *Certificates) Peers() *tls.Config { return c.server(tls.RequireAndVerifyClientCert, tls.VersionTLS13) }
+func (c *Certificates) Peers() *tls.Config {
+	return c.server(tls.RequireAndVerifyClientCert, tls.VersionTLS13)
+}
 
 func (c *Certificates) server(mode tls.ClientAuthType, oldest uint16) *tls.Config {
 	return &tls.Config{
