@@ -125,6 +125,12 @@ func (s *script) lifecycle() {
 		StreamName: aws.String(demand), StreamModeDetails: &types.StreamModeDetails{StreamMode: types.StreamModeOnDemand}, Tags: map[string]string{"made": "so"},
 	})
 	s.must(err)
+	s.soon(func() string { // the waiter gives up where nobody has heard of the stream yet
+		if _, err := s.next().DescribeStreamSummary(ctx, &kinesis.DescribeStreamSummaryInput{StreamName: aws.String(demand)}); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
 	awaitActive(s.T, s.next(), demand)
 
 	d, err := s.next().DescribeStream(ctx, &kinesis.DescribeStreamInput{StreamName: aws.String(walk)})
