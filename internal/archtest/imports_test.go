@@ -39,7 +39,7 @@ var rooms = []room{
 	{"client", []string{"api", "wal/record", "internal/hashkey", "internal/seqno", "internal/fault"}, []string{hclog, "google.golang.org/"}, "users embed it: it brings the contract and the codec, not the server"},
 	{"kinesis/codec", nil, nothing, "a codec without I/O"},
 	{"kinesis/sigv4", nil, nothing, "decides on what it is given"},
-	{"kinesis", []string{"api/levada/v1", "client"}, []string{hclog, "github.com/prometheus/client_golang/", "golang.org/x/sync/"}, "a front door: it stands before the cluster as any other program does"},
+	{"kinesis", []string{"api/levada/v1", "client"}, []string{hclog, "github.com/prometheus/client_golang/", "golang.org/x/sync/", "golang.org/x/time/", "google.golang.org/protobuf/"}, "a front door: it stands before the cluster as any other program does"},
 	{"configs", nil, nil, "settings know nobody, so that everybody may know them"},
 	{"cmd", []string{"api", "client", "configs", "internal/vfs", "node", "wal"}, nil, "flags in, calls out; wal and vfs are for looking at the files of a stopped node"},
 	{"internal/vfs", nil, []string{"golang.org/x/sys/"}, "the lowest floor"},

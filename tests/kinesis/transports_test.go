@@ -137,6 +137,9 @@ func TestTransports(t *testing.T) {
 		{name: "HTTP 1.1 over TLS, negotiated", stream: "secure-1", scheme: "https", encrypted: true, proto: "HTTP/1.1 http/1.1", transport: &http.Transport{
 			Protocols: protocols(true, false, false), TLSClientConfig: &tls.Config{RootCAs: pool, NextProtos: []string{"http/1.1"}},
 		}},
+		{name: "HTTP 1.1 over TLS 1.2", stream: "secure-1-old", scheme: "https", encrypted: true, proto: "HTTP/1.1 http/1.1", transport: &http.Transport{
+			Protocols: protocols(true, false, false), TLSClientConfig: &tls.Config{RootCAs: pool, NextProtos: []string{"http/1.1"}, MaxVersion: tls.VersionTLS12},
+		}},
 		{name: "HTTP 1.1 over TLS, not negotiated", stream: "secure-1-silent", scheme: "http", encrypted: true, proto: "HTTP/1.1", transport: &http.Transport{
 			Protocols: protocols(true, false, false), DialContext: encrypts(trust, &silentH1),
 		}},
