@@ -132,23 +132,7 @@ func (c keyDeleteCommand) Run(ctx context.Context, s *session) error {
 		return err
 	}
 	defer cl.Close()
-	v := deletedView{Deleted: c.ID, Existed: true}
-	err = deleteKey(ctx, cl, c.ID)
-	switch {
-	case client.IsNotFound(err) && c.IfExists:
-		v = deletedView{}
-	case err != nil:
-		return err
-	}
-	switch {
-	case c.json():
-		return printJSON(s.out, v)
-	case !v.Existed:
-		s.warn("key %s does not exist", c.ID)
-		return nil
-	}
-	_, err = fmt.Fprintf(s.out, "deleted %s\n", c.ID)
-	return err
+	return c.deleted(s, "key", c.ID, c.IfExists, deleteKey(ctx, cl, c.ID))
 }
 
 func deleteKey(ctx context.Context, cl *client.Client, id string) error {

@@ -179,28 +179,32 @@ func (c streamDeleteCommand) Run(ctx context.Context, s *session) error {
 		return err
 	}
 	defer cl.Close()
-	v := deletedView{Deleted: c.Name, Existed: true}
-	err = cl.DeleteStream(ctx, c.Name)
+	return c.deleted(s, "stream", c.Name, c.IfExists, cl.DeleteStream(ctx, c.Name))
+}
+
+// deleted prints the outcome of the deletion of something that has a name.
+func (t target) deleted(s *session, what, name string, ifExists bool, err error) error {
+	v := deletedView{Deleted: name, Existed: true}
 	switch {
-	case client.IsNotFound(err) && c.IfExists:
+	case client.IsNotFound(err) && ifExists:
 		v = deletedView{}
 	case err != nil:
 		return err
 	}
 	switch {
-	case c.json():
+	case t.json():
 		return printJSON(s.out, v)
 	case !v.Existed:
-		s.warn("stream %s does not exist", c.Name)
+		s.warn("%s %s does not exist", what, name)
 		return nil
 	}
-	_, err = fmt.Fprintf(s.out, "deleted %s\n", c.Name)
+	_, err = fmt.Fprintf(s.out, "deleted %s\n", name)
 	return err
 }
 
 // deletedView is the outcome of delete in JSON.
 type deletedView struct {
-	Deleted string `json:"deleted"` // name of the stream, empty if there was none
+	Deleted string `json:"deleted"` // its name, empty if there was none
 	Existed bool   `json:"existed"`
 }
 
