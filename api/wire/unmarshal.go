@@ -92,6 +92,8 @@ func unmarshalAppend(data mem.BufferSlice, m *pb.AppendRequest) bool {
 			m.NoForward = protowire.DecodeBool(f.varint())
 		case number == appendBatch && kind == protowire.BytesType:
 			m.Batch = f.bytes()
+		case number == appendStreamID && kind == protowire.VarintType:
+			m.StreamId = f.varint()
 		default:
 			return false
 		}

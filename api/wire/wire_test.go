@@ -34,7 +34,7 @@ func messages() map[string]proto.Message {
 		return &pb.Block{FirstOrdinal: 1 << 60, Count: 12, TimeMs: -5, Payload: big[:n], Skip: 3}
 	}
 	return map[string]proto.Message{
-		"append":           &pb.AppendRequest{Id: 1 << 63, Stream: "märz", Shard: 4_000_000_000, NoForward: true, Batch: big},
+		"append":           &pb.AppendRequest{Id: 1 << 63, Stream: "märz", Shard: 4_000_000_000, NoForward: true, StreamId: 1 << 62, Batch: big},
 		"later append":     &pb.AppendRequest{Id: 7, Batch: big[:passMin]},
 		"small append":     &pb.AppendRequest{Id: 7, Batch: big[:passMin-1]},
 		"empty append":     &pb.AppendRequest{},
@@ -113,7 +113,7 @@ func TestFieldNumbers(t *testing.T) {
 		}
 	}
 	check(&pb.AppendRequest{}, map[protoreflect.Name]protoreflect.FieldNumber{
-		"id": appendID, "stream": appendStream, "shard": appendShard, "no_forward": appendNoForward, "batch": appendBatch,
+		"id": appendID, "stream": appendStream, "shard": appendShard, "no_forward": appendNoForward, "batch": appendBatch, "stream_id": appendStreamID,
 	})
 	check(&pb.ReadResponse{}, map[protoreflect.Name]protoreflect.FieldNumber{
 		"blocks": readBlocks, "next_ordinal": readNext, "tail_ordinal": readTail, "millis_behind": readBehind, "end_of_shard": readEnd, "first_ordinal": readFirst,
@@ -122,7 +122,7 @@ func TestFieldNumbers(t *testing.T) {
 		"first_ordinal": blockFirst, "count": blockCount, "time_ms": blockTime, "payload": blockPayload, "skip": blockSkip,
 	})
 	// A field that the codec does not know would be lost when it is sent.
-	for m, known := range map[proto.Message]int{&pb.AppendRequest{}: 5, &pb.ReadResponse{}: 7, &pb.Block{}: 5} {
+	for m, known := range map[proto.Message]int{&pb.AppendRequest{}: 6, &pb.ReadResponse{}: 7, &pb.Block{}: 5} {
 		if n := m.ProtoReflect().Descriptor().Fields().Len(); n != known {
 			t.Errorf("%s has %d fields, marshal.go knows %d", m.ProtoReflect().Descriptor().Name(), n, known)
 		}
@@ -148,7 +148,7 @@ func FuzzUnmarshal(f *testing.F) {
 		}
 		return b
 	}
-	f.Add(small(&pb.AppendRequest{Id: 3, Stream: "s", Shard: 1, NoForward: true, Batch: []byte("abc")}), uint16(3), uint16(2))
+	f.Add(small(&pb.AppendRequest{Id: 3, Stream: "s", Shard: 1, NoForward: true, StreamId: 9, Batch: []byte("abc")}), uint16(3), uint16(2))
 	f.Add(small(&pb.ReadResponse{Blocks: []*pb.Block{{FirstOrdinal: 1, Count: 2, TimeMs: 3, Payload: []byte("abc"), Skip: 1}, {}}, NextOrdinal: 1}), uint16(3), uint16(2))
 	f.Fuzz(func(t *testing.T, b []byte, first, second uint16) {
 		for _, c := range []struct {
