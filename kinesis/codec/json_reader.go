@@ -3,6 +3,7 @@ package codec
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/binary"
 	"math"
 	"strconv"
 	"unicode/utf16"
@@ -189,17 +190,29 @@ func (r *jsonReader) text() []byte {
 	return plain
 }
 
+// highBits are the highest bits of eight bytes.
+const highBits = 0x8080808080808080
+
 // checkText holds the bytes of a string against what may stand in one.
 func (r *jsonReader) checkText(s []byte) bool {
-	ascii := true
-	for _, c := range s {
-		if c < ' ' {
-			r.syntax("a control character in a string")
-			return false
-		}
-		ascii = ascii && c < utf8.RuneSelf
+	control, high := uint64(0), uint64(0) // not 0 where there is such a byte
+	rest := s
+	for ; len(rest) >= 8; rest = rest[8:] {
+		eight := binary.LittleEndian.Uint64(rest)
+		high |= eight & highBits
+		control |= (eight - ' '*(highBits>>7)) &^ eight & highBits // a byte below a space borrows from its highest bit
 	}
-	if !ascii && !utf8.Valid(s) {
+	for _, c := range rest {
+		high |= uint64(c & utf8.RuneSelf)
+		if c < ' ' {
+			control = 1
+		}
+	}
+	if control != 0 {
+		r.syntax("a control character in a string")
+		return false
+	}
+	if high != 0 && !utf8.Valid(s) {
 		r.syntax("a string is not UTF-8")
 		return false
 	}

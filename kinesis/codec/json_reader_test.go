@@ -7,6 +7,7 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 // tree reads any value into what encoding/json with UseNumber makes of it.
@@ -251,4 +252,31 @@ func FuzzJSON(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) { checkJSON(t, text) })
+}
+
+// TestTextsAreChecked puts one byte of each kind at each place of texts of several lengths.
+func TestTextsAreChecked(t *testing.T) {
+	for length := range 20 {
+		for at := range length {
+			for c := range 256 {
+				text := bytes.Repeat([]byte{'a'}, length)
+				text[at] = byte(c)
+				r := &jsonReader{}
+				if want := c >= ' ' && c < utf8.RuneSelf; r.checkText(text) != want {
+					t.Fatalf("%q: %v", text, !want)
+				}
+			}
+			if at+1 < length {
+				text := bytes.Repeat([]byte{'a'}, length)
+				copy(text[at:], "é")
+				if !(&jsonReader{}).checkText(text) {
+					t.Fatalf("%q is refused", text)
+				}
+				text[(at+2)%length] = '\n' // may cut the two bytes
+				if (&jsonReader{}).checkText(text) {
+					t.Fatalf("%q is taken", text)
+				}
+			}
+		}
+	}
 }
