@@ -42,7 +42,7 @@ func (r *Replica) Adopt(parents []Inheritance) error {
 	for _, h := range parents {
 		c.Inheritances = append(c.Inheritances, h.For(r.opts.Range))
 	}
-	c.Inheritances = fewest(c.Inheritances, r.opts.Rules.withDefaults().ProducersMax)
+	c.Inheritances, _ = fewestCalls(fewest(c.Inheritances, r.opts.Rules.withDefaults().ProducersMax))
 	_, err := r.command(c)
 	return err
 }
