@@ -12,7 +12,7 @@ import (
 
 // Field numbers of api/levada/v1 that the codec reads and writes itself; TestFieldNumbers holds them to it.
 const (
-	appendID, appendStream, appendShard, appendNoForward, appendBatch = 1, 2, 3, 4, 5
+	appendID, appendStream, appendShard, appendNoForward, appendBatch, appendStreamID = 1, 2, 3, 4, 5, 6
 
 	readBlocks, readNext, readTail, readBehind, readEnd, readFirst = 1, 2, 3, 4, 5, 7
 
@@ -21,7 +21,7 @@ const (
 
 // marshalAppend encodes all but the batch as usual and puts the batch behind it.
 func marshalAppend(m *pb.AppendRequest) (mem.BufferSlice, error) {
-	rest := pb.AppendRequest{Id: m.GetId(), Stream: m.GetStream(), Shard: m.GetShard(), NoForward: m.GetNoForward()}
+	rest := pb.AppendRequest{Id: m.GetId(), Stream: m.GetStream(), Shard: m.GetShard(), NoForward: m.GetNoForward(), StreamId: m.GetStreamId()}
 	rest.ProtoReflect().SetUnknown(m.ProtoReflect().GetUnknown())
 	head, err := proto.Marshal(&rest)
 	if err != nil {

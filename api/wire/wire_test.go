@@ -84,6 +84,53 @@ func TestSameAsProtobuf(t *testing.T) {
 	}
 }
 
+// complete sets every field that the contract has, those of blocks too.
+func complete[M proto.Message](m M, payload []byte) M {
+	r := m.ProtoReflect()
+	for i := range r.Descriptor().Fields().Len() {
+		f := r.Descriptor().Fields().Get(i)
+		var v protoreflect.Value
+		switch f.Kind() {
+		case protoreflect.BoolKind:
+			v = protoreflect.ValueOfBool(true)
+		case protoreflect.Uint32Kind:
+			v = protoreflect.ValueOfUint32(7)
+		case protoreflect.Uint64Kind:
+			v = protoreflect.ValueOfUint64(8)
+		case protoreflect.Int64Kind:
+			v = protoreflect.ValueOfInt64(9)
+		case protoreflect.StringKind:
+			v = protoreflect.ValueOfString("text")
+		case protoreflect.BytesKind:
+			v = protoreflect.ValueOfBytes(payload)
+		case protoreflect.MessageKind:
+			v = protoreflect.ValueOfMessage(complete(r.NewField(f).List().NewElement().Message().Interface(), payload).ProtoReflect())
+		}
+		if f.IsList() {
+			r.Mutable(f).List().Append(v)
+			continue
+		}
+		r.Set(f, v)
+	}
+	return m
+}
+
+// TestNoFieldIsLost is the one that must fail when a field is added to a message that the codec writes itself, and not to the codec.
+func TestNoFieldIsLost(t *testing.T) {
+	for _, m := range []proto.Message{complete(&pb.AppendRequest{}, make([]byte, passMin)), complete(&pb.ReadResponse{}, make([]byte, passMin))} {
+		sent, err := New().Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for way, unmarshal := range map[string]func(mem.BufferSlice, any) error{"wire": New().Unmarshal, "protobuf": New().plain.Unmarshal} {
+			back := m.ProtoReflect().New().Interface()
+			if err := unmarshal(sent, back); err != nil || !proto.Equal(m, back) {
+				t.Errorf("%s reads %v, %v", way, back, err)
+			}
+		}
+	}
+}
+
 // TestPayloadsPassThrough: the payload is sent from where it lies, and received in memory of its own.
 func TestPayloadsPassThrough(t *testing.T) {
 	batch := bytes.Repeat([]byte{1}, 100_000)
@@ -113,7 +160,7 @@ func TestFieldNumbers(t *testing.T) {
 		}
 	}
 	check(&pb.AppendRequest{}, map[protoreflect.Name]protoreflect.FieldNumber{
-		"id": appendID, "stream": appendStream, "shard": appendShard, "no_forward": appendNoForward, "batch": appendBatch,
+		"id": appendID, "stream": appendStream, "shard": appendShard, "no_forward": appendNoForward, "batch": appendBatch, "stream_id": appendStreamID,
 	})
 	check(&pb.ReadResponse{}, map[protoreflect.Name]protoreflect.FieldNumber{
 		"blocks": readBlocks, "next_ordinal": readNext, "tail_ordinal": readTail, "millis_behind": readBehind, "end_of_shard": readEnd, "first_ordinal": readFirst,
@@ -122,7 +169,7 @@ func TestFieldNumbers(t *testing.T) {
 		"first_ordinal": blockFirst, "count": blockCount, "time_ms": blockTime, "payload": blockPayload, "skip": blockSkip,
 	})
 	// A field that the codec does not know would be lost when it is sent.
-	for m, known := range map[proto.Message]int{&pb.AppendRequest{}: 5, &pb.ReadResponse{}: 7, &pb.Block{}: 5} {
+	for m, known := range map[proto.Message]int{&pb.AppendRequest{}: 6, &pb.ReadResponse{}: 7, &pb.Block{}: 5} {
 		if n := m.ProtoReflect().Descriptor().Fields().Len(); n != known {
 			t.Errorf("%s has %d fields, marshal.go knows %d", m.ProtoReflect().Descriptor().Name(), n, known)
 		}
