@@ -33,6 +33,8 @@ var metricTable = []struct {
 	{"levada_unknown_batches_total", "Batches whose outcome was unknown to this node, after a loss of leadership.", true},
 	{"levada_read_bytes_total", "Bytes read from replicas on this node.", true},
 	{"levada_diverged_total", "Times a shard log contradicted a snapshot. Any is an alarm.", true},
+	{"levada_repeatable_runs", "Runs of records of repeatable calls that replicas on this node remember.", false},
+	{"levada_repeatable_runs_most", "Those of the shard that has most; from 16384 on it takes no new call.", false},
 	{"levada_append_bytes_in_flight", "Bytes of appends that wait or are under way.", false},
 	{"levada_read_bytes_in_flight", "Bytes read for callers that have not taken them yet.", false},
 	{"levada_journal_rounds_total", "Journal rounds: one write and one sync each.", true},
@@ -147,7 +149,7 @@ func (n *Node) measureLimits(v map[string]float64) {
 	}
 }
 
-// countReplica adds what only grows of one replica.
+// countReplica adds what one replica has counted.
 func countReplica(v map[string]float64, s partition.Stats) {
 	v["levada_records_total"] += float64(s.Records)
 	v["levada_record_bytes_total"] += float64(s.Bytes)
@@ -158,4 +160,6 @@ func countReplica(v map[string]float64, s partition.Stats) {
 	v["levada_unknown_batches_total"] += float64(s.Unknown)
 	v["levada_read_bytes_total"] += float64(s.ReadBytes)
 	v["levada_diverged_total"] += float64(s.Diverged)
+	v["levada_repeatable_runs"] += float64(s.RepeatableRuns)
+	v["levada_repeatable_runs_most"] = max(v["levada_repeatable_runs_most"], float64(s.RepeatableRuns))
 }

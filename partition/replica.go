@@ -137,6 +137,7 @@ func (r *Replica) fail(cause error) {
 func (r *Replica) publish() {
 	v := view{next: r.state.next, trim: r.state.trim, time: r.state.time, closed: r.state.closed, pending: r.state.pending}
 	r.counters.producers.Store(int64(r.state.Producers()))
+	r.counters.repeatableRuns.Store(int64(r.state.repeatables.runs))
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.view = v

@@ -150,6 +150,9 @@ func TestRestoreWithCalls(t *testing.T) {
 		if !bytes.Equal(snapshotBytes(t, s.replica), snapshotBytes(t, source.replica)) || s.log.Position() != source.log.Position() {
 			t.Error("the replicas differ")
 		}
+		if runs := s.replica.Stats().RepeatableRuns; runs != 5 {
+			t.Errorf("%d runs", runs)
+		}
 	})
 }
 
