@@ -221,6 +221,13 @@ func repeatablesFault() *fault.Error {
 	return err
 }
 
+// nodeRepeatablesFault refuses repetitions too: whether a call is one only the state knows.
+func nodeRepeatablesFault(limit int64) *fault.Error {
+	err := fault.New(fault.Throttled, "the node remembers as many repeatable calls as it can, %d, until the first leave their window; nothing was written", limit)
+	err.Limit, err.RetryAfter = uint64(limit), repeatableRetry
+	return err
+}
+
 // bequeath returns copies of all calls, for shards that take over from this one.
 func (t *repeatables) bequeath(shard uint32) []*repeatable {
 	var all []*repeatable

@@ -3,6 +3,7 @@ package partition
 import (
 	"bytes"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/levada-stream/levada/internal/fault"
 	"github.com/levada-stream/levada/internal/hashkey"
+	"github.com/levada-stream/levada/wal/record"
 )
 
 // callModel is a plain description of what a shard does with calls, number by number.
@@ -187,4 +189,46 @@ func TestAScatteredCallIsCutInOnePass(t *testing.T) {
 	if again := s.Apply(calls(t, 3, b)); again.Duplicates != 2*runs+1 {
 		t.Errorf("%d duplicates", again.Duplicates)
 	}
+}
+
+// TestTheNodeBoundsCalls: all its open shards together remember no more than the node has memory for, and idle ones let theirs go.
+func TestTheNodeBoundsCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		runs := NewBudget(3)
+		edit := func(o *Options) { o.RepeatableRuns, o.Rules.ProducerWindow = runs, time.Minute }
+		a, b := newShard(t, fixtureOptions{edit: edit}), newShard(t, fixtureOptions{edit: edit})
+		defer a.close()
+		if a.replica.TickDue(time.Now().Add(time.Hour)) {
+			t.Error("a shard without calls wants to know the time")
+		}
+		a.mustAppend(call(t, 1, 1, 2), call(t, 2, 1, 2))
+		b.mustAppend(call(t, 3, 1, 2))
+		for _, s := range []*shardFixture{a, b} {
+			_, err := s.replica.Append(t.Context(), []record.Batch{call(t, 1, 1, 2)})
+			if f := fault.As(err); f == nil || f.Kind != fault.Throttled || f.RetryAfter == 0 || f.Limit != 3 {
+				t.Errorf("beyond the limit: %v", err)
+			}
+			s.mustAppend(dataBatch(t, "k", "x")) // what is no call is not held up
+		}
+		// Nobody writes any more; the node tells the time.
+		for range 10 {
+			<-time.After(20 * time.Second)
+			if a.replica.TickDue(time.Now()) {
+				if err := a.replica.Tick(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if runs.Used() != 1 || a.replica.TickDue(time.Now()) {
+			t.Errorf("%d runs are held", runs.Used())
+		}
+		a.mustAppend(call(t, 1, 1, 2))
+		b.close()
+		if runs.Used() != 1 {
+			t.Errorf("%d runs are held after a replica has ended", runs.Used())
+		}
+		if _, err := a.replica.Seal(); err != nil || runs.Used() != 0 {
+			t.Errorf("%d runs are held after a seal, %v", runs.Used(), err)
+		}
+	})
 }
