@@ -103,7 +103,7 @@ func TestDecodeCommandRefuses(t *testing.T) {
 		"trailing byte":       append(good(), 0),
 		"bad batch magic":     edit(good(), 16, 'X'),
 		"needless version":    edit(good(), 1, 3),
-		"version of a trim":   edit(trim, 1, 3),
+		"version of a trim":   edit(joined(Command{Kind: CommandTrim}), 1, 3),
 		"trim without body":   trim[:16],
 		"trim with more":      append(trim, 0),
 		"seal with body":      append(joined(Command{Kind: CommandSeal}), 0),
