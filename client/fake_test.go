@@ -354,6 +354,10 @@ func (n *fakeNode) Append(stream grpc.BidiStreamingServer[levadav1.AppendRequest
 				f.mu.Unlock()
 				return faultpb.Status(e)
 			}
+			if m.GetStreamId() != f.streams[m.GetStream()].id {
+				f.mu.Unlock()
+				return faultpb.Status(fault.New(fault.Unavailable, "another stream has the name"))
+			}
 			noForward = m.GetNoForward()
 		}
 		f.mu.Unlock()

@@ -138,7 +138,7 @@ func (p *repeatablePut) round(ctx context.Context, m *partitionMap, routes map[u
 		answer := make(chan runAnswer, 1)
 		answers[i] = answer
 		address, _ := route.choose(r.shard, p.c.conns.seeds)
-		go func() { answer <- p.send(ctx, r, address) }()
+		go func() { answer <- p.send(ctx, m.streamID, r, address) }()
 	}
 	for i, answer := range answers {
 		a := <-answer
@@ -182,7 +182,7 @@ type runAnswer struct {
 }
 
 // send writes a run and, if that succeeds, notes the results.
-func (p *repeatablePut) send(ctx context.Context, r batchRun, address string) runAnswer {
+func (p *repeatablePut) send(ctx context.Context, streamID uint64, r batchRun, address string) runAnswer {
 	if address == "" {
 		return runAnswer{newError(Unavailable, "shard %d of stream %s has no leader now", r.shard.number, p.stream), true}
 	}
@@ -196,7 +196,9 @@ func (p *repeatablePut) send(ctx context.Context, r batchRun, address string) ru
 			return runAnswer{newError(TooLarge, "the records of one shard do not fit one batch: %w", err), true}
 		}
 	}
-	request := &levadav1.AppendRequest{Id: 1, Stream: p.stream, Shard: r.shard.number, Batch: builder.Finish(p.id, r.records[0].number, false)}
+	request := &levadav1.AppendRequest{
+		Id: 1, Stream: p.stream, StreamId: streamID, Shard: r.shard.number, Batch: builder.Finish(p.id, r.records[0].number, false),
+	}
 	api, err := p.c.streams(address)
 	if err != nil {
 		return runAnswer{asError(err), true}

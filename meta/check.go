@@ -66,6 +66,9 @@ func (s *State) check() error {
 			return errStreamID
 		}
 	}
+	if s.documentBytes != s.sumDocuments() || s.documentBytes > DocumentBytesAllMax {
+		return errDocuments
+	}
 	if err := s.documents.check(s.version); err != nil {
 		return err
 	}

@@ -163,6 +163,9 @@ func (c CreateStream) apply(t *txn) (any, error) {
 	if err := c.CheckLimits(t.next); err != nil {
 		return nil, err
 	}
+	if err := t.resize(0, documents.bytes()); err != nil {
+		return nil, err
+	}
 	st := &Stream{ID: t.next.nextStream, Name: c.Name, Settings: c.Settings, State: StreamCreating, Created: c.Time, documents: documents, owner: t.edit}
 	t.next.nextStream++
 	shards := make([]*Shard, len(c.Placement))

@@ -74,6 +74,9 @@ func (c PutDocument) apply(t *txn) (any, error) {
 		}
 		result.Version = t.next.version
 	}
+	if err := t.resize(have.bytes(), documents.bytes()); err != nil {
+		return nil, err
+	}
 	if c.StreamID == 0 {
 		t.next.documents = documents
 		t.events.Cluster = true

@@ -102,6 +102,7 @@ func (c DeleteStream) apply(t *txn) (any, error) {
 	at, _ := t.next.nameIndex(c.Name)
 	t.next.names = slices.Delete(slices.Clone(t.next.names), at, at+1)
 	t.next.streams.remove(t.edit, st.ID)
+	t.next.documentBytes -= st.documents.bytes()
 	t.next.deleted.set(t.edit, st.ID, &Stream{
 		ID: st.ID, Name: st.Name, Settings: st.Settings, State: StreamDeleting,
 		Created: st.Created, Deleted: c.Time, next: st.next, groups: st.groups,

@@ -8,13 +8,14 @@ import (
 	"github.com/levada-stream/levada/internal/fault"
 )
 
-// Limits of documents. They are part of the meaning of PutDocument.
+// Limits of documents. They are part of the meaning of PutDocument and CreateStream.
 const (
 	DocumentNameBytesMax  = 256
 	DocumentValueBytesMax = 64 << 10
-	DocumentsMax          = 10_000  // of one stream, and of the cluster
-	DocumentBytesMax      = 4 << 20 // of one stream's, and of the cluster's, all values together
-	DocumentWritersMax    = 8       // that are remembered of one document beside the last
+	DocumentsMax          = 10_000    // of one stream, and of the cluster
+	DocumentBytesMax      = 4 << 20   // of one stream's, and of the cluster's, all values together
+	DocumentBytesAllMax   = 256 << 20 // of all values in the cluster: a snapshot must hold them
+	DocumentWritersMax    = 8         // that are remembered of one document beside the last
 )
 
 // A Document is a small value kept with a stream, or with the cluster, for programs that stand before it. What is in it is theirs. Immutable.
@@ -94,6 +95,16 @@ func (d Documents) with(one *Document) (Documents, error) {
 	return slices.Insert(out, i, one), nil
 }
 
+// resize notes that values of so many bytes take the place of others.
+func (t *txn) resize(from, to int) error {
+	size := t.next.documentBytes - from + to
+	if to > from && size > DocumentBytesAllMax {
+		return fault.LimitField("document_bytes", DocumentBytesAllMax, "all documents of the cluster would have %d bytes together, the limit is %d", size, DocumentBytesAllMax)
+	}
+	t.next.documentBytes = size
+	return nil
+}
+
 // without returns documents in which one is not, nil for none.
 func (d Documents) without(name string) Documents {
 	out := slices.DeleteFunc(slices.Clone(d), func(one *Document) bool { return one.Name == name })
@@ -134,6 +145,15 @@ func checkDocument(name string, value []byte, writer string) error {
 		return limitError("value", DocumentValueBytesMax, "a document may have %d bytes, not %d", DocumentValueBytesMax, len(value))
 	}
 	return checkText("writer", writer)
+}
+
+// sumDocuments returns the bytes of all values.
+func (s *State) sumDocuments() int {
+	n := s.documents.bytes()
+	for _, st := range s.streams.all() {
+		n += st.documents.bytes()
+	}
+	return n
 }
 
 // Documents returns those of the cluster.

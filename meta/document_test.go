@@ -109,6 +109,55 @@ func TestDocumentLimits(t *testing.T) {
 	b.must(PutDocument{Name: "an empty one", Writer: "w"})
 }
 
+// TestDocumentsFitASnapshot: streams are many, and what all their documents have together must stay bounded.
+func TestDocumentsFitASnapshot(t *testing.T) {
+	b := cluster(t, 1)
+	first := b.create("first", 1, 1)
+	one := PutDocument{StreamID: first.ID, Name: "a", Value: make([]byte, 100), Writer: "w"}
+	b.must(one)
+	base := *b.state()
+	base.documentBytes = DocumentBytesAllMax - 10 // as if there were others
+	apply := func(c Command) (any, *State) {
+		x := begin(&base, base.version+1)
+		result, err := c.apply(x)
+		if err != nil {
+			return err, nil
+		}
+		next, _ := x.finish()
+		return result, next
+	}
+	grown := PutDocument{StreamID: first.ID, Name: "a", Value: make([]byte, 111), Expect: onlyDocument(b, first.ID).Version, Writer: "w2"}
+	created := func(size int) CreateStream {
+		return CreateStream{
+			Name: "second", Settings: first.Settings, Placement: [][]NodeID{{b.state().nodes[0].ID}}, Documents: []NewDocument{{Name: "a", Value: make([]byte, size)}},
+		}
+	}
+	for name, c := range map[string]Command{"put": grown, "create": created(11)} {
+		if err, next := apply(c); next != nil || fault.KindOf(err.(error)) != fault.LimitReached {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	grown.Value = grown.Value[1:]
+	for name, c := range map[string]struct {
+		Command
+		want int
+	}{
+		"put":    {grown, DocumentBytesAllMax},
+		"create": {created(10), DocumentBytesAllMax},
+		"remove": {PutDocument{StreamID: first.ID, Name: "a", Remove: true, Expect: grown.Expect, Writer: "w3"}, DocumentBytesAllMax - 110},
+		"delete": {DeleteStream{Name: "first"}, DocumentBytesAllMax - 110},
+	} {
+		if result, next := apply(c.Command); next == nil || next.documentBytes != c.want {
+			t.Errorf("%s: %v", name, result)
+		}
+	}
+}
+
+func onlyDocument(b *bench, stream uint64) *Document {
+	st, _ := b.state().StreamByID(stream)
+	return st.Documents()[0]
+}
+
 func TestDocumentListing(t *testing.T) {
 	var d Documents
 	for _, name := range []string{"a", "b.1", "b.2", "b.3", "c"} {

@@ -222,7 +222,7 @@ func (b *snapshotBody) toState() (*State, error) {
 		}
 		s.scalings.set(e, event.Number, event)
 	}
-	s.tallies = s.recount()
+	s.tallies, s.documentBytes = s.recount(), s.sumDocuments()
 	slices.SortFunc(s.names, compareName)
 	slices.SortFunc(s.spans, compareSpan)
 	for _, fb := range b.Failovers {

@@ -33,6 +33,8 @@ type State struct {
 	nextScaling  uint64   // next number of a scaling event; numbers start at 1
 	scalings     trie[ScalingEvent]
 	documents    Documents
+
+	documentBytes int // of the values of all documents; follows from them
 }
 
 // nameEntry never changes, so that a stream's new version leaves the index alone.

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"fmt"
 	"sync"
 	"time"
 
@@ -27,6 +28,12 @@ type claim struct {
 	holder  string
 	since   time.Time
 	renewed time.Time
+}
+
+// claimKey is that of a claim for as long as a leader leads: what this node knew when it led the shard before, others may have
+// changed since.
+func claimKey(group, term uint64, name string) bucketKey {
+	return bucketKey{group, fmt.Sprint(term, " ", name)}
 }
 
 func newClaims() *claims { return &claims{all: map[bucketKey]*claim{}} }

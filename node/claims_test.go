@@ -54,6 +54,18 @@ func TestClaims(t *testing.T) {
 	}
 }
 
+// TestClaimsEndWithTheLeader: a node that leads again must not refuse who has a claim since.
+func TestClaimsEndWithTheLeader(t *testing.T) {
+	c, now := newClaims(), time.Unix(1, 0)
+	c.take(claimKey(1, 4, "reader"), "a", time.Second, now) // b takes it over at the next leader
+	if !c.renew(claimKey(1, 6, "reader"), "b", now) || c.renew(claimKey(1, 6, "reader"), "a", now) {
+		t.Error("what was known in another term counts")
+	}
+	if claimKey(1, 11, "1 x") == claimKey(1, 1, "11 x") || claimKey(1, 1, "x") == claimKey(2, 1, "x") {
+		t.Error("two claims have one key")
+	}
+}
+
 func TestClaimsAreBounded(t *testing.T) {
 	c, now := newClaims(), time.Unix(1, 0)
 	for i := range claimsMax + 10 {

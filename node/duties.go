@@ -341,6 +341,11 @@ func (n *Node) retentionDuty(ctx context.Context) {
 				n.log.Debug("cannot trim now", "group", sh.group, "error", err)
 			}
 		}
+		if sh.replica.TickDue(n.now()) {
+			if err := sh.replica.Tick(); err != nil {
+				n.log.Debug("cannot tell a shard the time now", "group", sh.group, "error", err)
+			}
+		}
 	}
 	n.dropExpired(ctx, gone)
 }

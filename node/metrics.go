@@ -33,6 +33,10 @@ var metricTable = []struct {
 	{"levada_unknown_batches_total", "Batches whose outcome was unknown to this node, after a loss of leadership.", true},
 	{"levada_read_bytes_total", "Bytes read from replicas on this node.", true},
 	{"levada_diverged_total", "Times a shard log contradicted a snapshot. Any is an alarm.", true},
+	{"levada_repeatable_runs", "Runs of records of repeatable calls that replicas of open shards on this node remember.", false},
+	{"levada_repeatable_runs_limit", "Beyond so many the shards that this node leads take no repeatable calls.", false},
+	{"levada_repeatable_runs_most", "Those of the open shard that has most; from 16384 on it takes no new call.", false},
+	{"levada_repeatable_runs_all", "Those of closed shards too, which keep theirs until their records have expired.", false},
 	{"levada_append_bytes_in_flight", "Bytes of appends that wait or are under way.", false},
 	{"levada_read_bytes_in_flight", "Bytes read for callers that have not taken them yet.", false},
 	{"levada_journal_rounds_total", "Journal rounds: one write and one sync each.", true},
@@ -102,8 +106,15 @@ func (n *Node) measure() map[string]float64 {
 		if sh.raft.IsLeader() {
 			v["levada_shard_leaders"]++
 		}
-		countReplica(v, sh.replica.Stats())
+		s := sh.replica.Stats()
+		countReplica(v, s)
+		v["levada_repeatable_runs_all"] += float64(s.RepeatableRuns)
+		if !s.Closed {
+			v["levada_repeatable_runs_most"] = max(v["levada_repeatable_runs_most"], float64(s.RepeatableRuns))
+		}
 	}
+	v["levada_repeatable_runs"] = float64(n.repeatable.Used())
+	v["levada_repeatable_runs_limit"] = float64(n.repeatable.Limit())
 	v["levada_append_bytes_in_flight"] = float64(n.budget.Used())
 	v["levada_read_bytes_in_flight"] = float64(n.readBudget.Used())
 	j := n.journal.Stats()

@@ -46,6 +46,7 @@ type Node struct {
 	writer     *wal.Writer
 	budget     *partition.Budget // of appends
 	readBudget *partition.Budget // of pages for readers
+	repeatable *partition.Budget // of what shards remember of repeatable calls
 	transport  *raftfsm.Transport
 	host       *raftfsm.Host
 	members    atomic.Pointer[membership.Gossip] // set once; nil only while the node starts
@@ -95,6 +96,10 @@ func Run(ctx context.Context, cfg configs.Config, log hclog.Logger, ready func(I
 	return n.serve(ctx, ready)
 }
 
+// repeatableRunsMax bounds what the open shards of the node remember of repeatable calls, about 200 bytes a run: a hundred and
+// twenty shards with full tables, or many more with less.
+const repeatableRunsMax = 2_000_000
+
 // newNode returns a node that has nothing open yet.
 func newNode(cfg configs.Config, log hclog.Logger) (*Node, error) {
 	name, err := cfg.NodeName()
@@ -106,6 +111,7 @@ func newNode(cfg configs.Config, log hclog.Logger) (*Node, error) {
 		started: time.Now(), metaStore: meta.NewStore(), reportNow: make(chan struct{}, 1), spread: make(chan struct{}, 1),
 		budget:     partition.NewBudget(int64(cfg.Limits.AppendBytesInFlightMax)),
 		readBudget: partition.NewBudget(int64(cfg.Limits.ReadBytesInFlightMax)),
+		repeatable: partition.NewBudget(repeatableRunsMax),
 		tokens:     newTokenBuckets(),
 		claims:     newClaims(),
 	}, nil

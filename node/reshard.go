@@ -177,6 +177,11 @@ func (n *Node) letAdopt(ctx context.Context, streamID uint64, child uint32, left
 	for i, h := range left {
 		mine[i] = h.For(sh.Range)
 	}
+	mine, forgotten := partition.Fewest(mine)
+	if forgotten > 0 {
+		n.log.Warn("a merged shard cannot remember all repeatable calls; the oldest will be carried out again if they are repeated",
+			"stream", streamID, "shard", child, "forgotten", forgotten)
+	}
 	_, err := n.callLeader(ctx, adoptTimeout, streamID, child, callAdopt, func(group uint64) []byte { return encodeAdopt(group, mine) })
 	return err
 }

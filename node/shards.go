@@ -214,7 +214,7 @@ func (s *shardSet) start(ctx context.Context, p meta.GroupPlan) error {
 		Group: p.Group, StreamID: p.Stream.ID, Shard: p.Shard.Number, Range: p.Shard.Range, Log: shardLog, Fetch: n.fetch,
 		Rules:  partition.Rules{ProducerWindow: time.Duration(settings.DedupWindowSeconds) * time.Second, Child: len(p.Shard.Parents) > 0},
 		Limits: partition.Limits{RecordBytesMax: int(settings.MaxRecordBytes), QueueBytesMax: int64(n.cfg.Limits.AppendBytesInFlightMaxPerShard)},
-		Budget: n.budget, Clock: n.now, Logger: log,
+		Budget: n.budget, RepeatableRuns: n.repeatable, Clock: n.now, Logger: log,
 	})
 	// Starting takes as long as fetching what the log lacks: the node's end must end it.
 	defer context.AfterFunc(ctx, replica.Shutdown)()

@@ -49,8 +49,9 @@ func (s *streamsServer) Claim(ctx context.Context, req *pb.ClaimRequest) (*pb.Cl
 	if err != nil {
 		return nil, err
 	}
-	if s.leads(sh) {
-		return s.claim(bucketKey{sh.Group, req.GetName()}, req), nil
+	if here := s.n.shards.byGroup(sh.Group); here != nil && here.raft.IsLeader() {
+		_, term := here.raft.Leader()
+		return s.claim(claimKey(sh.Group, term, req.GetName()), req), nil
 	}
 	leader, err := s.leader(sh, req.GetNoForward())
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 const (
 	bucketsPerCallMax = 8
 	bucketNameMax     = 64
+	bucketWaitMaxMs   = 3_600_000 // that a caller is told
 	// bucketsMax bounds the buckets that a node keeps. Beyond it those go that are full: making them anew loses nothing.
 	bucketsMax = 100_000
 )
@@ -48,7 +49,7 @@ func (b *tokenBucket) wait() time.Duration {
 	if b.tokens > 0 {
 		return 0
 	}
-	return max(time.Millisecond, time.Duration(math.Ceil(-b.tokens/b.rate*1000))*time.Millisecond)
+	return max(time.Millisecond, time.Duration(min(math.Ceil(-b.tokens/b.rate*1000), bucketWaitMaxMs))*time.Millisecond)
 }
 
 // take takes from all buckets named, if there is something in each of them or the tokens are spent already; else it says how long that takes.

@@ -81,3 +81,17 @@ func TestBadBucketsAreRefused(t *testing.T) {
 		}
 	}
 }
+
+// TestWaitsAreBounded: what is told must fit the answer, whatever is owed.
+func TestWaitsAreBounded(t *testing.T) {
+	b, now := newTokenBuckets(), time.Unix(1, 0)
+	for _, c := range []struct{ take, rate float64 }{{1e300, 1e-300}, {1e18, 1}, {math.MaxFloat64, math.SmallestNonzeroFloat64}} {
+		one := []*pb.TokenBucket{{Name: fmt.Sprint(c), Take: c.take, Rate: c.rate, Burst: 1}}
+		if wait := b.take(1, one, false, now); wait != 0 {
+			t.Errorf("%v: the first waits %v", c, wait)
+		}
+		if wait := b.take(1, one, false, now); wait != bucketWaitMaxMs*time.Millisecond {
+			t.Errorf("%v: %v", c, wait)
+		}
+	}
+}

@@ -143,6 +143,10 @@ func (r *Replica) admit(batches []record.Batch) error {
 			r.counters.invalid.Add(1)
 			return err
 		}
+		if runs := r.opts.RepeatableRuns; runs != nil && b.Producer().Repeatable() && runs.Used() >= runs.Limit() {
+			r.counters.throttled.Add(uint64(len(batches)))
+			return nodeRepeatablesFault(runs.Limit())
+		}
 	}
 	return nil
 }

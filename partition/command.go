@@ -80,7 +80,7 @@ func (c Command) Encode() (head, body []byte) {
 func (c Command) version() byte {
 	repeatable := slices.ContainsFunc(c.Batches, func(b record.Batch) bool { return b.Producer().Repeatable() }) ||
 		slices.ContainsFunc(c.Inheritances, func(h Inheritance) bool { return len(h.repeatables) > 0 })
-	if repeatable {
+	if repeatable && !c.plain {
 		return commandVersionMax
 	}
 	return commandVersion
@@ -106,9 +106,12 @@ func DecodeCommand(head, body []byte) (Command, error) {
 	count := binary.LittleEndian.Uint32(head[4:])
 	switch c.Kind {
 	case CommandAppend:
-		return c.decodeBatches(count, body)
+		return needed(c.decodeBatches(count, body))
 	case CommandAdopt:
-		return c.decodeInheritances(count, body)
+		return needed(c.decodeInheritances(count, body))
+	}
+	if !c.plain {
+		return Command{}, fmt.Errorf("%w: kind %d has no version %d", ErrCommand, c.Kind, commandVersionMax)
 	}
 	want := 0
 	switch c.Kind {
@@ -125,6 +128,14 @@ func DecodeCommand(head, body []byte) (Command, error) {
 		c.Trim = binary.LittleEndian.Uint64(body)
 	}
 	return c, nil
+}
+
+// needed refuses a command that the lower version would have said: its meaning is one, and so is its encoding.
+func needed(c Command, err error) (Command, error) {
+	if err == nil && !c.plain && c.version() == commandVersion {
+		return Command{}, fmt.Errorf("%w: version %d without a repeatable call", ErrCommand, commandVersionMax)
+	}
+	return c, err
 }
 
 func (c Command) decodeBatches(count uint32, body []byte) (Command, error) {

@@ -102,6 +102,8 @@ func TestDecodeCommandRefuses(t *testing.T) {
 		"cut batch":           good()[:40],
 		"trailing byte":       append(good(), 0),
 		"bad batch magic":     edit(good(), 16, 'X'),
+		"needless version":    edit(good(), 1, 3),
+		"version of a trim":   edit(joined(Command{Kind: CommandTrim}), 1, 3),
 		"trim without body":   trim[:16],
 		"trim with more":      append(trim, 0),
 		"seal with body":      append(joined(Command{Kind: CommandSeal}), 0),
@@ -120,11 +122,14 @@ func TestDecodeCommandRefuses(t *testing.T) {
 func FuzzDecodeCommand(f *testing.F) {
 	for _, c := range []Command{
 		appendCommand(5, makeBatch(f, 1, 1, 2), makeBatch(f, 0, 0, 1)),
+		appendCommand(5, makeBatch(f, 1, 1, 2), call(f, 1, 4, 7), call(f, 1, 5, 9)),
 		{Kind: CommandTrim, Time: 1, Trim: 7},
 		{Kind: CommandSeal},
 		{Kind: CommandTick, Time: seqno.MaxTime},
 	} {
 		head, body := c.Encode()
+		f.Add(head, body)
+		head[1] = 2
 		f.Add(head, body)
 	}
 	f.Fuzz(func(t *testing.T, head, body []byte) {

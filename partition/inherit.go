@@ -145,6 +145,12 @@ func together(parents []Inheritance, now int64) []*producer {
 	return all
 }
 
+// Fewest leaves of what the parents leave to a shard what would stay there, since all of it may be more than one message holds. It
+// returns also how many repeatable calls would not stay: records of theirs that are sent again will be stored again.
+func Fewest(parents []Inheritance) (out []Inheritance, forgotten int) {
+	return fewestCalls(fewest(parents, Rules{}.withDefaults().ProducersMax))
+}
+
 // fewest leaves of what the parents leave to a shard the producers seen last, up to so many numberings: no
 // more would stay anyway.
 func fewest(parents []Inheritance, most int) []Inheritance {

@@ -104,9 +104,12 @@ type Options struct {
 	Fetch  Fetcher  // nil if there are no peers to fetch from
 	Rules  Rules    // of a shard without snapshot; the same on all replicas, for ever
 	Limits Limits
-	Budget *Budget          // the node's; nil = no bound but the replica's own
-	Clock  func() time.Time // nil = time.Now
-	Logger hclog.Logger     // nil = silent
+	Budget *Budget // the node's; nil = no bound but the replica's own
+	// RepeatableRuns bounds the runs of records of repeatable calls that all open shards of the node remember together: while it
+	// is used up those that lead take no repeatable calls. nil = no bound but the shards' own.
+	RepeatableRuns *Budget
+	Clock          func() time.Time // nil = time.Now
+	Logger         hclog.Logger     // nil = silent
 }
 
 func (o Options) withDefaults() Options {

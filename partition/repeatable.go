@@ -23,6 +23,9 @@ import (
 const (
 	// repeatableMax bounds the runs of records of repeatable calls that a shard remembers. It is part of the meaning of an append.
 	repeatableMax = 16_384
+	// repeatableInheritedMax bounds what a shard takes over from others: all that two of them may have, or a merge would forget calls that are
+	// about to be repeated. Until enough of them have left it takes no new ones.
+	repeatableInheritedMax = ParentsMax * repeatableMax
 	// repeatableRetry is how soon it is worth another try when there are as many.
 	repeatableRetry = time.Second
 
@@ -75,19 +78,21 @@ func (c *repeatable) pieces(first uint64, count int) []piece {
 	return all
 }
 
-// insert adds a run of which nothing is known yet.
-func (c *repeatable) insert(r run) {
-	i := sort.Search(len(c.runs), func(i int) bool { return c.runs[i].from > r.from })
-	c.runs = slices.Insert(c.runs, i, r)
+// insert adds runs of which nothing is known yet.
+func (c *repeatable) insert(fresh ...run) {
+	c.runs = append(c.runs, fresh...)
+	slices.SortFunc(c.runs, func(a, b run) int { return cmp.Compare(a.from, b.from) })
 }
 
 // join adds what another shard knows of the same call.
 func (c *repeatable) join(other *repeatable) {
+	var fresh []run
 	for _, r := range other.runs {
 		if i := sort.Search(len(c.runs), func(i int) bool { return c.runs[i].end() > r.from }); i == len(c.runs) || c.runs[i].from >= r.end() {
-			c.insert(r) // else both have it of a common ancestor
+			fresh = append(fresh, r) // else both have it of a common ancestor
 		}
 	}
+	c.insert(fresh...)
 	c.seen = max(c.seen, other.seen)
 }
 
@@ -122,6 +127,12 @@ func (t *repeatables) forgive(millis int64) {
 	}
 }
 
+// touch notes that a call was seen.
+func (t *repeatables) touch(c *repeatable, now int64) {
+	c.seen = now
+	t.order.MoveToBack(c.place)
+}
+
 // push adds a call as the last seen. It reports false if there is one of that id.
 func (t *repeatables) push(c *repeatable) bool {
 	if t.byID[c.id] != nil {
@@ -143,22 +154,18 @@ func (s *State) appendRepeatable(b record.Batch, o *Outcome, result *AppendResul
 	t := &s.repeatables
 	c := t.byID[b.Producer()]
 	pieces := c.pieces(first, count)
-	fresh := make([]record.Batch, len(pieces))
-	stored := 0
-	for i, p := range pieces {
-		if p.at == nil {
-			stored++
-			if fresh[i] = b.Part(p.skip, p.count); fresh[i] == nil {
-				reject(b, o, result, fault.New(fault.Corrupt, "batch is malformed"))
-				return
-			}
-		}
-	}
+	fresh, stored := cutFresh(b, pieces)
 	switch {
+	case fresh == nil:
+		reject(b, o, result, fault.New(fault.Corrupt, "batch is malformed"))
+		return
 	case stored > 0 && s.closed:
 		reject(b, o, result, closedFault())
 		return
 	case stored > 0 && t.runs+stored > repeatableMax:
+		if c != nil { // who still tries to complete a call must not find it forgotten, and what there is of it stored again
+			t.touch(c, s.time)
+		}
 		reject(b, o, result, repeatablesFault())
 		return
 	case s.closed: // what it leaves to its children stays as it was at the seal
@@ -166,30 +173,37 @@ func (s *State) appendRepeatable(b record.Batch, o *Outcome, result *AppendResul
 		c = &repeatable{id: b.Producer(), seen: s.time}
 		t.push(c)
 	default:
-		c.seen = s.time
-		t.order.MoveToBack(c.place)
+		t.touch(c, s.time)
 	}
+	var runs []run
 	for i, p := range pieces {
 		if p.at != nil {
 			result.addRange(p.at.known(first+uint64(p.skip), uint32(p.count)))
 			o.Duplicates += uint64(p.count)
+			continue
 		}
-		if fresh[i] != nil {
-			s.store(fresh[i], o, result)
-			if p.count < count {
-				o.whole-- // it is not stored as it came
-			}
+		runs = append(runs, run{first + uint64(p.skip), span{count: uint32(p.count), first: s.next, time: s.time}})
+		s.store(fresh[i], o, result)
+		if p.count < count {
+			o.whole-- // it is not stored as it came
 		}
 	}
-	// Not before: the pieces point into the runs that were there.
-	at := s.next
-	for i := len(pieces) - 1; i >= 0; i-- {
-		if p := pieces[i]; p.at == nil {
-			at -= uint64(p.count)
-			c.insert(run{first + uint64(p.skip), span{count: uint32(p.count), first: at, time: s.time}})
-		}
+	if stored > 0 {
+		c.insert(runs...) // not before: the pieces point into the runs that were there
 	}
 	t.runs += stored
+}
+
+// cutFresh returns the batches of those pieces that are new, and how many they are.
+func cutFresh(b record.Batch, pieces []piece) (fresh []record.Batch, n int) {
+	counts := make([]int, len(pieces))
+	for i, p := range pieces {
+		counts[i] = p.count
+		if p.at == nil {
+			n++
+		}
+	}
+	return b.Cut(counts, func(i int) bool { return pieces[i].at == nil }), n
 }
 
 // known places records of a run, the first of which has that number.
@@ -204,6 +218,13 @@ func (r *run) known(number uint64, count uint32) ResultRange {
 func repeatablesFault() *fault.Error {
 	err := fault.New(fault.Throttled, "the shard remembers as many repeatable calls as it can, %d, until the first leave its window; nothing was written", repeatableMax)
 	err.Limit, err.RetryAfter = repeatableMax, repeatableRetry
+	return err
+}
+
+// nodeRepeatablesFault refuses repetitions too: whether a call is one only the state knows.
+func nodeRepeatablesFault(limit int64) *fault.Error {
+	err := fault.New(fault.Throttled, "the node remembers as many repeatable calls as it can, %d, until the first leave their window; nothing was written", limit)
+	err.Limit, err.RetryAfter = uint64(limit), repeatableRetry
 	return err
 }
 
@@ -223,9 +244,18 @@ func (t *repeatables) bequeath(shard uint32) []*repeatable {
 	return all
 }
 
-// adopt takes over the calls that the parents leave, each as long unseen as it was at its parent's seal. Beyond the limit those
-// longest unseen leave.
+// adopt takes over the calls that the parents leave. Beyond the limit those longest unseen leave.
 func (t *repeatables) adopt(parents []Inheritance, now int64) {
+	for _, c := range inheritedCalls(parents, now) {
+		t.push(c)
+	}
+	for t.runs > repeatableInheritedMax {
+		t.dropFirst()
+	}
+}
+
+// inheritedCalls returns copies of all calls that the parents leave, the longest unseen first, each as long unseen as it was at its parent's seal.
+func inheritedCalls(parents []Inheritance, now int64) []*repeatable {
 	byID := map[record.ProducerID]*repeatable{}
 	var all []*repeatable
 	for _, h := range parents {
@@ -239,12 +269,34 @@ func (t *repeatables) adopt(parents []Inheritance, now int64) {
 		}
 	}
 	slices.SortStableFunc(all, func(a, b *repeatable) int { return cmp.Compare(a.seen, b.seen) })
-	for _, c := range all {
+	return all
+}
+
+// fewestCalls leaves of what the parents leave to a shard the calls that would stay there, and returns how many would not.
+func fewestCalls(parents []Inheritance) (out []Inheritance, forgotten int) {
+	runs := 0
+	var latest int64
+	for _, h := range parents {
+		latest = max(latest, h.Time)
+		for _, c := range h.repeatables {
+			runs += len(c.runs)
+		}
+	}
+	if runs <= repeatableInheritedMax { // those that both have count twice here, but fewer than all never leave
+		return parents, 0
+	}
+	t := newRepeatables()
+	for _, c := range inheritedCalls(parents, latest) {
 		t.push(c)
 	}
-	for t.runs > repeatableMax {
+	for ; t.runs > repeatableInheritedMax; forgotten++ {
 		t.dropFirst()
 	}
+	out = slices.Clone(parents)
+	for i := range out {
+		out[i].repeatables = slices.DeleteFunc(slices.Clone(out[i].repeatables), func(c *repeatable) bool { return t.byID[c.id] == nil })
+	}
+	return out, forgotten
 }
 
 func appendRepeatable(b []byte, c *repeatable) []byte {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/levada-stream/levada/internal/fault"
 	"github.com/levada-stream/levada/internal/hashkey"
@@ -17,6 +18,9 @@ type view struct {
 	time    int64
 	closed  bool
 	pending bool
+
+	repeatables bool          // it is open and remembers repeatable calls
+	window      time.Duration // for which it does
 }
 
 // Replica drives one shard replica. Its methods are safe for concurrent use,
@@ -52,6 +56,7 @@ type Replica struct {
 	queue      []pending     // admitted, not yet in an entry, in order
 	queued     int64         // bytes of batches in queue
 	held       int64         // bytes charged for queue and inflight
+	runsHeld   int64         // of opts.RepeatableRuns
 	inflight   []*proposal   // in order; the first is what the completer waits for
 	term       uint64        // in which the last proposal was made
 	pumping    bool          // a proposer runs
@@ -98,6 +103,7 @@ func (r *Replica) Shutdown() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.shutdown = true
+	r.holdRuns(0)
 	r.refuseQueue(stopped())
 	r.freeRoom()
 	r.wake()
@@ -137,10 +143,27 @@ func (r *Replica) fail(cause error) {
 func (r *Replica) publish() {
 	v := view{next: r.state.next, trim: r.state.trim, time: r.state.time, closed: r.state.closed, pending: r.state.pending}
 	r.counters.producers.Store(int64(r.state.Producers()))
+	runs := int64(r.state.repeatables.runs)
+	r.counters.repeatableRuns.Store(runs)
+	if v.closed { // those stay as long as the shard, and must not keep others out
+		runs = 0
+	}
+	v.repeatables, v.window = runs > 0, time.Duration(r.state.producers.windowMillis)*time.Millisecond
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.view = v
+	if !r.shutdown {
+		r.holdRuns(runs)
+	}
 	r.wake()
+}
+
+// holdRuns takes so many runs of repeatable calls from the node's budget, in place of those that it has. The caller holds mu.
+func (r *Replica) holdRuns(runs int64) {
+	if b := r.opts.RepeatableRuns; b != nil && runs != r.runsHeld {
+		b.Adjust(runs - r.runsHeld)
+		r.runsHeld = runs
+	}
 }
 
 // wake wakes all waiting readers. The caller holds mu.

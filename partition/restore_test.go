@@ -119,6 +119,43 @@ func TestRestoreBringsTheLogToTheSnapshot(t *testing.T) {
 	}
 }
 
+// TestRestoreWithCalls: a replica that has a snapshot and what followed knows of calls what the others know.
+func TestRestoreWithCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source := newShard(t, fixtureOptions{segments: 8 << 10})
+		defer source.close()
+		s := newShard(t, fixtureOptions{edit: func(o *Options) { o.Fetch = peerOf(source) }})
+		defer s.close()
+		source.replica.Apply([]Entry{
+			entryOf(1, appendCommand(10, call(t, 1, 4, 7), dataBatch(t, "k", "x"))), entryOf(2, appendCommand(20, call(t, 2, 1, 2))),
+		})
+		if err := source.log.Flush(t.Context(), source.replica.Tail()); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.replica.Restore(bytes.NewReader(snapshotBytes(t, source.replica))); err != nil {
+			t.Fatal(err)
+		}
+		after := []Entry{entryOf(3, appendCommand(30, call(t, 1, 3, 9), call(t, 2, 1, 2))), entryOf(4, appendCommand(40, call(t, 1, 1, 9)))}
+		for _, r := range []*Replica{source.replica, s.replica} {
+			for i, result := range r.Apply(after) {
+				if err, ok := result.(error); ok {
+					t.Fatalf("entry %d: %v", i, err)
+				}
+			}
+		}
+		want := []string{"c1-4", "c1-5", "c1-6", "x", "c2-1", "c1-3", "c1-7", "c1-8", "c1-1", "c1-2"}
+		if d := cmp.Diff(want, readAll(t, s.replica)); d != "" {
+			t.Error(d)
+		}
+		if !bytes.Equal(snapshotBytes(t, s.replica), snapshotBytes(t, source.replica)) || s.log.Position() != source.log.Position() {
+			t.Error("the replicas differ")
+		}
+		if runs := s.replica.Stats().RepeatableRuns; runs != 5 {
+			t.Errorf("%d runs", runs)
+		}
+	})
+}
+
 func noFetch(t *testing.T, _ *shardFixture) Fetcher {
 	return func(context.Context, uint64, uint64, int) ([]byte, error) {
 		t.Error("a peer was asked although nothing is missing")
@@ -260,10 +297,11 @@ type crashWorld struct {
 	snapIndex int
 	sent      uint64            // records of the one producer
 	acked     map[uint64]string // ordinal to data
+	placed    map[string]uint64 // ordinal of records of repeatable calls
 }
 
 func crashRun(t *testing.T, rt *rapid.T) {
-	w := &crashWorld{disk: vfs.NewMem(rapid.Uint64().Draw(rt, "seed")), acked: map[uint64]string{}}
+	w := &crashWorld{disk: vfs.NewMem(rapid.Uint64().Draw(rt, "seed")), acked: map[uint64]string{}, placed: map[string]uint64{}}
 	for range rapid.IntRange(1, 4).Draw(rt, "lives") {
 		w.live(t, rt)
 	}
@@ -303,6 +341,8 @@ func (w *crashWorld) live(t *testing.T, rt *rapid.T) {
 			synctest.Wait()
 		case 2:
 			<-time.After(3 * time.Second) // the writer's flush
+		case 3, 4, 5:
+			w.repeat(t, rt, s)
 		default:
 			w.append(t, rt, s)
 		}
@@ -326,6 +366,19 @@ func (w *crashWorld) append(t *testing.T, rt *rapid.T, s *shardFixture) {
 		w.acked[p.Ordinal] = name
 	}
 	w.sent = max(w.sent, first+uint64(n)-1)
+}
+
+// repeat sends some of a repeatable call, which may have been sent before.
+func (w *crashWorld) repeat(t *testing.T, rt *rapid.T, s *shardFixture) {
+	n, first, count := rapid.IntRange(1, 4).Draw(rt, "call"), rapid.IntRange(1, 9).Draw(rt, "first"), rapid.IntRange(1, 9).Draw(rt, "count")
+	res := s.mustAppend(call(t, n, first, first+count))
+	for i, p := range places(res[0]) {
+		name := fmt.Sprintf("c%d-%d", n, first+i)
+		if old, ok := w.placed[name]; ok != p.Duplicate || ok && old != p.Ordinal {
+			rt.Fatalf("%s is at %d, duplicate %v; before it was at %d, %v", name, p.Ordinal, p.Duplicate, old, ok)
+		}
+		w.placed[name], w.acked[p.Ordinal] = p.Ordinal, name
+	}
 }
 
 func checkReadable(t *testing.T, rt *rapid.T, r *Replica, acked map[uint64]string) {

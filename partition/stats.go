@@ -2,7 +2,7 @@ package partition
 
 import "sync/atomic"
 
-// counters only grow, except producers.
+// counters only grow, except the last.
 type counters struct {
 	batches, records, bytes              atomic.Uint64
 	duplicates, rejected                 atomic.Uint64
@@ -12,7 +12,7 @@ type counters struct {
 	reads, readBytes, waits              atomic.Uint64
 	fetches, fetchedBytes, fetchFailures atomic.Uint64
 	diverged                             atomic.Uint64
-	producers                            atomic.Int64
+	producers, repeatableRuns            atomic.Int64
 }
 
 // Stats is what a replica counted since it was made. Records are counted where
@@ -36,6 +36,7 @@ type Stats struct {
 	Time             int64  // entry time of the last command, ms since the Unix epoch
 	Closed           bool
 	Producers        int
+	RepeatableRuns   int   // runs of records of repeatable calls that are remembered
 	QueuedBytes      int64 // charged for batches waiting or in flight
 	EntriesInFlight  int
 	Failed, Attached bool
@@ -51,7 +52,7 @@ func (r *Replica) Stats() Stats {
 		NotLeader: c.notLeader.Load(), Throttled: c.throttled.Load(), Invalid: c.invalid.Load(), Unknown: c.unknown.Load(),
 		Reads: c.reads.Load(), ReadBytes: c.readBytes.Load(), Waits: c.waits.Load(),
 		Fetches: c.fetches.Load(), FetchedBytes: c.fetchedBytes.Load(), FetchFailures: c.fetchFailures.Load(),
-		Diverged: c.diverged.Load(), Producers: int(c.producers.Load()),
+		Diverged: c.diverged.Load(), Producers: int(c.producers.Load()), RepeatableRuns: int(c.repeatableRuns.Load()),
 		First: r.First(), Failed: r.failure.Load() != nil, Attached: r.group() != nil,
 	}
 	r.mu.Lock()

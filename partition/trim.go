@@ -42,13 +42,26 @@ func (r *Replica) Adopt(parents []Inheritance) error {
 	for _, h := range parents {
 		c.Inheritances = append(c.Inheritances, h.For(r.opts.Range))
 	}
-	c.Inheritances = fewest(c.Inheritances, r.opts.Rules.withDefaults().ProducersMax)
+	c.Inheritances, _ = fewestCalls(fewest(c.Inheritances, r.opts.Rules.withDefaults().ProducersMax))
 	_, err := r.command(c)
 	return err
 }
 
 // Pending reports whether the shard, as far as applied here, has yet to adopt from its parents.
 func (r *Replica) Pending() bool { return r.current().pending }
+
+// TickDue reports whether nothing has told the shard the time for half of its window, though it remembers repeatable calls: without that they
+// would stay for ever in a shard that nobody writes to. Only a leader says so.
+func (r *Replica) TickDue(now time.Time) bool {
+	v := r.current()
+	return v.repeatables && now.UnixMilli()-v.time > v.window.Milliseconds()/2 && r.IsLeader()
+}
+
+// Tick tells the shard the time.
+func (r *Replica) Tick() error {
+	_, err := r.command(Command{Kind: CommandTick})
+	return err
+}
 
 // command proposes c beside the queue of appends and waits for its result.
 func (r *Replica) command(c Command) (any, error) {

@@ -90,6 +90,8 @@ func unmarshalAppend(data mem.BufferSlice, m *pb.AppendRequest) bool {
 			m.Shard = uint32(f.varint())
 		case number == appendNoForward && kind == protowire.VarintType:
 			m.NoForward = protowire.DecodeBool(f.varint())
+		case number == appendStreamID && kind == protowire.VarintType:
+			m.StreamId = f.varint()
 		case number == appendBatch && kind == protowire.BytesType:
 			m.Batch = f.bytes()
 		case number == appendStreamID && kind == protowire.VarintType:

@@ -98,6 +98,36 @@ var table = []mutation{
 		pkg: "./raftfsm", test: "TestCompactionKeepsEarlyEntries",
 	},
 	{
+		name: "calls-are-not-looked-up", file: "partition/repeatable.go",
+		old: "	c := t.byID[b.Producer()]\n	pieces := c.pieces(first, count)\n",
+		new: "	c := t.byID[b.Producer()]\n	pieces := (*repeatable)(nil).pieces(first, count)\n",
+		pkg: "./partition", test: "TestCallsAreStoredOnce",
+	},
+	{
+		name: "calls-are-not-inherited", file: "partition/inherit.go",
+		old: "	s.repeatables.adopt(parents, s.time)\n",
+		new: "",
+		pkg: "./partition", test: "TestCallsAcrossSplitAndMerge",
+	},
+	{
+		name: "merge-forgets-calls", file: "partition/repeatable.go",
+		old: "repeatableInheritedMax = ParentsMax * repeatableMax",
+		new: "repeatableInheritedMax = repeatableMax",
+		pkg: "./partition", test: "TestMergeOfFullTables",
+	},
+	{
+		name: "refused-calls-are-forgotten", file: "partition/repeatable.go",
+		old: "		if c != nil { // who still tries",
+		new: "		if false && c != nil { // who still tries",
+		pkg: "./partition", test: "TestARefusedRepetitionIsASignOfLife",
+	},
+	{
+		name: "snapshot-without-calls", file: "partition/snapshot.go",
+		old: "version, calls := uint16(snapshotVersion), s.repeatables.order",
+		new: "version, calls := uint16(snapshotVersion), newRepeatables().order",
+		pkg: "./partition", test: "TestRestoreWithCalls",
+	},
+	{
 		name: "tail-without-the-leader", file: "node/read_server.go",
 		old: "	if !req.GetLocalOnly() {\n		if err := s.n.complete(ctx, here)",
 		new: "	if false && !req.GetLocalOnly() {\n		if err := s.n.complete(ctx, here)",

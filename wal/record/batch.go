@@ -104,24 +104,45 @@ func (b Batch) Part(skip, count int) Batch {
 	if skip < 0 || count < 1 || skip+count > b.Count() {
 		return nil
 	}
-	if count == b.Count() {
-		return b
+	if parts := b.Cut([]int{skip, count}, func(i int) bool { return i == 1 }); parts != nil {
+		return parts[1]
 	}
-	rest := []byte(b[HeaderSize:])
-	var from []byte
-	for i := range skip + count {
-		if i == skip {
-			from = rest
+	return nil
+}
+
+// Cut cuts the batch, from its first record on, into batches of so many records each, as Part does; those that are not to be kept are nil. It looks at each
+// record once, however many parts there are. It returns nil for more records than there are.
+func (b Batch) Cut(counts []int, keep func(i int) bool) []Batch {
+	parts := make([]Batch, len(counts))
+	rest, skip := []byte(b[HeaderSize:]), 0
+	for i, count := range counts {
+		if count == b.Count() && skip == 0 {
+			if keep(i) {
+				parts[i] = b
+			}
+			rest, skip = nil, count
+			continue
 		}
-		_, after, err := next(rest)
-		if err != nil {
-			return nil
+		from := rest
+		for range count {
+			_, after, err := next(rest)
+			if err != nil {
+				return nil
+			}
+			rest = after
 		}
-		rest = after
+		if keep(i) {
+			parts[i] = b.part(from[:len(from)-len(rest)], skip, count)
+		}
+		skip += count
 	}
-	from = from[:len(from)-len(rest)]
-	out := make([]byte, HeaderSize, HeaderSize+len(from))
-	out = append(out, from...)
+	return parts
+}
+
+// part makes a batch of count encoded records that follow the first skip of b.
+func (b Batch) part(records []byte, skip, count int) Batch {
+	out := make([]byte, HeaderSize, HeaderSize+len(records))
+	out = append(out, records...)
 	first := b.FirstSequence()
 	if !b.Producer().IsZero() {
 		first += uint64(skip)
