@@ -58,7 +58,7 @@ func TestClaims(t *testing.T) {
 func TestClaimsEndWithTheLeader(t *testing.T) {
 	c, now := newClaims(), time.Unix(1, 0)
 	c.take(claimKey(1, 4, "reader"), "a", time.Second, now) // b takes it over at the next leader
-	if !c.renew(claimKey(1, 6, "reader"), "b", now) || c.renew(claimKey(1, 6, "reader"), "a", now) {
+	if !c.renew(claimKey(1, 6, "reader"), "b", time.Second, now) || c.renew(claimKey(1, 6, "reader"), "a", time.Minute, now) {
 		t.Error("what was known in another term counts")
 	}
 	if claimKey(1, 11, "1 x") == claimKey(1, 1, "11 x") || claimKey(1, 1, "x") == claimKey(2, 1, "x") {
