@@ -290,3 +290,45 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestCutKeepsEveryRecord cuts batches anywhere: the parts have the records, numbers and flags of the whole, and those that are not kept are nil.
+func TestCutKeepsEveryRecord(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		records := rapid.SliceOfN(rapid.Custom(genRecord), 1, 12).Draw(rt, "records")
+		b := NewBuilder(0)
+		for _, r := range records {
+			if err := b.Add(r); err != nil {
+				rt.Fatal(err)
+			}
+		}
+		whole := b.Finish(RepeatableID([16]byte{1}), 7, rapid.Bool().Draw(rt, "pinned"))
+		var counts []int
+		for left := len(records); left > 0; left -= counts[len(counts)-1] {
+			counts = append(counts, rapid.IntRange(1, left).Draw(rt, "count"))
+		}
+		keep := rapid.SliceOfN(rapid.Bool(), len(counts), len(counts)).Draw(rt, "keep")
+		parts := whole.Cut(counts, func(i int) bool { return keep[i] })
+		at := 0
+		for i, part := range parts {
+			if (part != nil) != keep[i] {
+				rt.Fatalf("part %d: %v", i, part)
+			}
+			if part != nil {
+				back, rest, err := Parse(part)
+				if err != nil || len(rest) > 0 || back.Count() != counts[i] || back.FirstSequence() != 7+uint64(at) || back.Pinned() != whole.Pinned() || back.Producer() != whole.Producer() {
+					rt.Fatalf("part %d: %v", i, err)
+				}
+				for j, r := range back.Records() {
+					want := records[at+j]
+					if !bytes.Equal(r.Key, want.Key) || !bytes.Equal(r.Data, want.Data) || r.HashKey() != want.HashKey() {
+						rt.Fatalf("record %d of part %d is another", j, i)
+					}
+				}
+			}
+			at += counts[i]
+		}
+		if whole.Cut([]int{len(records) + 1}, func(int) bool { return true }) != nil || whole.Part(1, len(records)) != nil {
+			rt.Fatal("a part beyond the end")
+		}
+	})
+}
