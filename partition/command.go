@@ -106,6 +106,9 @@ func DecodeCommand(head, body []byte) (Command, error) {
 	count := binary.LittleEndian.Uint32(head[4:])
 	switch c.Kind {
 	case CommandAppend:
+		if c.plain { // the usual case
+			return c.decodeBatches(count, body)
+		}
 		return needed(c.decodeBatches(count, body))
 	case CommandAdopt:
 		return needed(c.decodeInheritances(count, body))
