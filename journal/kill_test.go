@@ -3,6 +3,7 @@ package journal
 import (
 	"io"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/levada-stream/levada/internal/vfs"
@@ -31,33 +32,43 @@ func TestKilledThenPowerLost(t *testing.T) {
 	steps := script(3, 60)
 	changes := 0
 	for n := 1; ; n += 3 {
-		mem := vfs.NewMem(uint64(n))
-		// From its n-th change on the first process hangs, as good as killed.
-		fault := vfs.NewFault(lockless{mem}, vfs.Rule{Ops: vfs.OpChange, Nth: n, Times: vfs.Forever, Hang: true})
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			runScript(fault, crashOptions, steps)
-		}()
-		ended := false
-		for fault.Hits() == 0 && !ended {
-			select {
-			case <-done:
-				ended = true
-			case <-time.After(100 * time.Microsecond):
-			}
-		}
-		if fault.Hits() == 0 {
+		killed := false
+		synctest.Test(t, func(t *testing.T) { killed = killAndLiveOn(t, steps, n) })
+		if !killed {
 			break
 		}
 		changes = n
-		liveOn(t, mem, n)
-		fault.Clear()
-		<-done
 	}
 	if changes < 60 {
 		t.Errorf("the script has only %d changes", changes)
 	}
+}
+
+// killAndLiveOn reports whether the script came to its n-th change.
+func killAndLiveOn(t *testing.T, steps []step, n int) bool {
+	mem := vfs.NewMem(uint64(n))
+	// From its n-th change on the first process hangs, as good as killed.
+	fault := vfs.NewFault(lockless{mem}, vfs.Rule{Ops: vfs.OpChange, Nth: n, Times: vfs.Forever, Hang: true})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runScript(fault, crashOptions, steps)
+	}()
+	for ended := false; fault.Hits() == 0 && !ended; {
+		select {
+		case <-done:
+			ended = true
+		case <-time.After(100 * time.Microsecond):
+		}
+	}
+	if fault.Hits() == 0 {
+		return false
+	}
+	synctest.Wait() // what another of its goroutines had begun before is over when a process has ended
+	liveOn(t, mem, n)
+	fault.Clear()
+	<-done
+	return true
 }
 
 // liveOn opens the journal that a killed process left, writes on, and checks after each round what a power loss leaves.
