@@ -263,7 +263,7 @@ func (r *run) leaks(ctx context.Context, before map[string]history.Resources, mo
 		if err != nil {
 			return err
 		}
-		if violations = history.CheckResources(before, now, history.Resources{Goroutines: 100 + 8*moreShards, Descriptors: 50 + 4*moreShards}); len(violations) > 0 {
+		if violations = history.CheckResources(before, now, history.Resources{Goroutines: 100 + 6*moreShards, Descriptors: 50 + 4*moreShards}); len(violations) > 0 {
 			return errors.New("not yet")
 		}
 		return nil
