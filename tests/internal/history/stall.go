@@ -137,7 +137,7 @@ type Resources struct {
 // CheckResources compares the nodes before and after the run. Each may hold twice what it
 // held and slack more: connections to other nodes and to clients come and
 // go, but what leaks with every fault passes any such bound in the end (I16). Goroutines are
-// compared for all nodes together: a shard's leader runs twice as many for it as the others, and
+// compared for all nodes together: a shard's leader runs ten for it and each other replica three, and
 // after many faults one node may lead nearly all shards.
 func CheckResources(before, after map[string]Resources, slack Resources) []Violation {
 	rep := &report{stream: "(all)", counts: map[string]int{}}
