@@ -27,77 +27,63 @@ var fleets = []struct {
 	balanced bool
 }{{"endpoint", false}, {"balanced", true}}
 
-// TestNodeKillUnderTheSDK kills nodes one after another, leaders of the stream's shards first, and starts them again, under programs written with the AWS SDK.
+// TestNodeKillUnderTheSDK kills nodes and starts them again, under programs written with the AWS SDK.
 func TestNodeKillUnderTheSDK(t *testing.T) {
-	if testing.Short() {
-		t.Skip("kills nodes for a while; runs without -short")
-	}
-	for _, way := range fleets {
-		t.Run(way.name, func(t *testing.T) {
-			c := start(t)
-			f, victims := launchBefore(t, c, "kills", way.balanced)
-			kills, led := 0, 0
-			for end := time.Now().Add(time.Duration(*flagFaultSeconds) * time.Second); time.Now().Before(end) && !t.Failed(); kills++ {
-				victim, shards := f.leading(c, victims, kills)
-				led += shards
-				before := f.count()
-				if err := victim.Kill(); err != nil {
-					t.Fatal(err)
-				}
-				f.awaitProgress(before)
-				time.Sleep(time.Second) // the others are alone for a while
-				if err := victim.Start(); err != nil {
-					t.Fatal(err)
-				}
-				awaitHealthy(t, c)
-				time.Sleep(faultEvery)
-			}
-			f.land()
-			fmt.Printf("kills of nodes (%s): %d, of which %d shards lost their leaders\n", way.name, kills, led)
-			if kills < 2 || led == 0 {
-				t.Error("no leader was killed")
-			}
-			f.checkPauses(resumeMax)
-		})
-	}
+	underFaults(t, "kills", func(f *fleet, victim *cluster.Node) error {
+		before := f.count()
+		if err := victim.Kill(); err != nil {
+			return err
+		}
+		f.awaitProgress(before)
+		time.Sleep(time.Second) // the others are alone for a while
+		return victim.Start()
+	}, func(bool) time.Duration { return resumeMax })
 }
 
 // TestPauseUnderTheSDK stops nodes for longer than the others wait for them and lets them go on, as a machine does that swaps or is moved.
 func TestPauseUnderTheSDK(t *testing.T) {
+	underFaults(t, "pauses", func(f *fleet, victim *cluster.Node) error {
+		before, began := f.count(), time.Now()
+		if err := victim.Pause(); err != nil {
+			return err
+		}
+		f.awaitProgress(before)
+		time.Sleep(pausedFor - time.Since(began))
+		return victim.Resume()
+	}, func(balanced bool) time.Duration {
+		if balanced { // a request that is on its way in a paused node waits until that goes on: no one tells its client
+			return resumeMax + pausedFor
+		}
+		return resumeMax
+	})
+}
+
+// underFaults has nodes fail one after another, leaders of the stream's shards first, under each kind of fleet. strike makes a node fail, and brings it back when the
+// programs go on; no put may take longer than longest says.
+func underFaults(t *testing.T, faults string, strike func(*fleet, *cluster.Node) error, longest func(balanced bool) time.Duration) {
 	if testing.Short() {
-		t.Skip("pauses nodes for a while; runs without -short")
+		t.Skip("makes nodes fail for a while; runs without -short")
 	}
 	for _, way := range fleets {
 		t.Run(way.name, func(t *testing.T) {
 			c := start(t)
-			f, victims := launchBefore(t, c, "pauses", way.balanced)
-			pauses, led := 0, 0
-			for end := time.Now().Add(time.Duration(*flagFaultSeconds) * time.Second); time.Now().Before(end) && !t.Failed(); pauses++ {
-				victim, shards := f.leading(c, victims, pauses)
+			f, victims := launchBefore(t, c, faults, way.balanced)
+			struck, led := 0, 0
+			for end := time.Now().Add(time.Duration(*flagFaultSeconds) * time.Second); time.Now().Before(end) && !t.Failed(); struck++ {
+				victim, shards := f.leading(c, victims, struck)
 				led += shards
-				before, began := f.count(), time.Now()
-				if err := victim.Pause(); err != nil {
-					t.Fatal(err)
-				}
-				f.awaitProgress(before)
-				time.Sleep(pausedFor - time.Since(began))
-				if err := victim.Resume(); err != nil {
+				if err := strike(f, victim); err != nil {
 					t.Fatal(err)
 				}
 				awaitHealthy(t, c)
 				time.Sleep(faultEvery)
 			}
 			f.land()
-			fmt.Printf("pauses of nodes (%s): %d of %v, of which %d shards lost their leaders\n", way.name, pauses, pausedFor, led)
-			if pauses < 2 || led == 0 {
-				t.Error("no leader was paused")
+			fmt.Printf("%s of nodes (%s): %d, of which %d shards lost their leaders\n", faults, way.name, struck, led)
+			if struck < 2 || led == 0 {
+				t.Errorf("%s of no leader", faults)
 			}
-			// A request that is on its way in a paused node waits until that goes on: no one tells its client.
-			longest := resumeMax
-			if way.balanced {
-				longest += pausedFor
-			}
-			f.checkPauses(longest)
+			f.checkPauses(longest(way.balanced))
 		})
 	}
 }
