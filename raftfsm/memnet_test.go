@@ -114,10 +114,30 @@ func (n *memNet) drop(from, to string) {
 
 // kill ends a node's listener and connections, as the kernel does for a killed process.
 func (n *memNet) kill(node string) {
+	n.closeListener(node)
+	n.dropConns(node, 0)
+}
+
+// killListenerLast ends a node's connections first, so far apart, and then its listener: the kernel may do so too.
+func (n *memNet) killListenerLast(node string, gap time.Duration) {
+	n.dropConns(node, gap)
+	n.closeListener(node)
+}
+
+func (n *memNet) closeListener(node string) {
 	n.mu.Lock()
 	l := n.listeners[node]
 	delete(n.listeners, node)
 	n.killed[node] = true
+	n.mu.Unlock()
+	if l != nil {
+		_ = l.Close()
+	}
+}
+
+// dropConns closes a node's ends of its connections, one after the other.
+func (n *memNet) dropConns(node string, gap time.Duration) {
+	n.mu.Lock()
 	var conns []*memConn
 	for c := range n.conns {
 		if c.local == node {
@@ -125,11 +145,9 @@ func (n *memNet) kill(node string) {
 		}
 	}
 	n.mu.Unlock()
-	if l != nil {
-		_ = l.Close()
-	}
 	for _, c := range conns {
 		_ = c.Close()
+		time.Sleep(gap)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -22,6 +23,8 @@ const (
 	// campaign at the same time split the votes, and then both wait for their election timeouts.
 	probeAttempts = 80
 	probePause    = 5 * time.Millisecond
+	// probeAnswers is how many dials a peer without any connection may answer until it counts as alive.
+	probeAnswers = 20
 )
 
 var (
@@ -218,7 +221,8 @@ func (p *peer) lost(k *link) {
 }
 
 // probe redials a peer that was up. Only if the dial is actively refused, and no connection of
-// the peer is left, does it count as dead; a peer that merely dropped a connection answers.
+// the peer is left, does it count as dead; a peer that merely dropped a connection answers. The kernel closes a
+// killed process's connections and its listener in any order: without any connection an answer proves little.
 func (p *peer) probe() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -226,23 +230,17 @@ func (p *peer) probe() {
 		return
 	}
 	p.probing = p.t.start(func() {
-		defer func() {
-			p.mu.Lock()
-			p.probing = false
-			p.mu.Unlock()
-		}()
-		for range probeAttempts {
-			if !p.redialRefused() {
-				return
+		answers := 0
+		for attempt := range probeAttempts {
+			refused := p.redialRefused()
+			if !refused {
+				answers++
 			}
-			p.mu.Lock()
-			gone := p.inbound == 0 && p.up
-			if gone {
-				p.up = false
-			}
-			p.mu.Unlock()
-			if gone {
+			again, died := p.probed(refused, attempt == probeAttempts-1 || answers == probeAnswers)
+			if died {
 				p.t.peerDied(p.id)
+			}
+			if !again {
 				return
 			}
 			select {
@@ -252,6 +250,24 @@ func (p *peer) probe() {
 			}
 		}
 	})
+}
+
+// probed judges the outcome of a probe's dial. A probe that ends has done so before the next link can be lost,
+// which then begins another: no loss goes unseen.
+func (p *peer) probed(refused, last bool) (again, died bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	died = refused && p.inbound == 0 && p.up
+	if died {
+		p.up = false
+	}
+	p.probing = !died && !last && (refused || !p.connected())
+	return p.probing, died
+}
+
+// connected reports whether a link to or from the peer is open. The caller holds the lock.
+func (p *peer) connected() bool {
+	return p.inbound > 0 || slices.ContainsFunc(p.lanes[:], func(s laneState) bool { return s.link != nil && s.link.alive() })
 }
 
 // redialRefused opens a connection only to see whether it is refused.

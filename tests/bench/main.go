@@ -37,6 +37,7 @@ func allRows() []row {
 		{"p11", "throughput with many active shards", true, p11().row},
 		{"p14", "latency at fixed loads", true, pacedRow},
 		{"p9", "idle shards", false, idleRow},
+		{"p12", "restart of a node with many shards and much data", false, restartRow},
 		{"p13", "kill -9 of a leader", false, failoverRow},
 		{"soak", "hours of load with retention and a reader", false, soakRow},
 	}

@@ -42,6 +42,10 @@ type options struct {
 	settle     time.Duration
 	idle       time.Duration
 
+	restartShards   int
+	restartMiB      int64
+	restartFreshMiB int64
+
 	kills      int
 	killShards int
 	killPace   time.Duration
@@ -94,7 +98,7 @@ func (o *options) generalFlags(f *flag.FlagSet) {
 	f.IntVar(&o.callers, "callers", 2, "goroutines that put records into Levada's producer, or that offer records by a schedule to any system (p1, p2, p4, p8, p11, p14, soak)")
 	f.BoolVar(&o.peers, "peers", true, "measure the peers too")
 	f.IntVar(&o.runs, "runs", 5, "runs per system (all but p9, p13 and soak)")
-	f.DurationVar(&o.duration, "duration", 3*time.Second, "measured part of a run (all but p5, p6, p9, p13, p14 and soak)")
+	f.DurationVar(&o.duration, "duration", 3*time.Second, "measured part of a run (all but p5, p6, p9, p12, p13, p14 and soak)")
 	f.DurationVar(&o.warmup, "warmup", 1500*time.Millisecond, "part of a run before that")
 	f.DurationVar(&o.tune, "tune", time.Second, "how long each setting of a system is tried, where there are several (p1, p2, p4, p8, p11, p14)")
 	f.Int64Var(&o.prewarm, "prewarm", 1280, "MiB that each new Levada cluster takes before it is measured, so that its journal's files are in their second round; 0 measures a new cluster (p1, p2, p4, p8, p10, p11, p14)")
@@ -116,6 +120,9 @@ func (o *options) rowFlags(f *flag.FlagSet) {
 	f.StringVar(&o.idleShards, "idle-shards", "100,1000", "numbers of idle shards (p9)")
 	f.DurationVar(&o.settle, "settle", 15*time.Second, "wait before idling counts (p9)")
 	f.DurationVar(&o.idle, "idle", 30*time.Second, "how long idling is measured (p9)")
+	f.IntVar(&o.restartShards, "restart-shards", 1000, "shards (p12)")
+	f.Int64Var(&o.restartMiB, "restart-data", 9537, "MiB that each node holds before its first restart; the disk must have room for three times as much, and for the journals (p12)")
+	f.Int64Var(&o.restartFreshMiB, "restart-fresh", 128, "MiB that are written right before each restart (p12)")
 	f.IntVar(&o.kills, "kills", 10, "kills (p13)")
 	f.IntVar(&o.killShards, "kill-shards", 12, "shards, with one writer each (p13)")
 	f.DurationVar(&o.killPace, "kill-pace", 5*time.Millisecond, "pause between two records of a writer (p13)")
@@ -128,6 +135,9 @@ func (o *options) validate() error {
 	}{
 		{"runs", o.runs >= 1},
 		{"callers", o.callers >= 1},
+		{"restart-shards", o.restartShards >= 1},
+		{"restart-data", o.restartMiB >= 1},
+		{"restart-fresh", o.restartFreshMiB >= 1},
 		{"kills", o.kills >= 1},
 		{"kill-shards", o.killShards >= 1},
 		{"active", o.active >= 1},

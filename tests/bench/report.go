@@ -27,6 +27,7 @@ type report struct {
 	Active     []active         `json:"p10,omitempty"`
 	Paced      []paced          `json:"p14,omitempty"`
 	Idle       []idle           `json:"p9,omitempty"`
+	Restarts   []restarted      `json:"p12,omitempty"`
 	Failover   *failoverSummary `json:"p13,omitempty"`
 	Soak       *soak            `json:"soak,omitempty"`
 	Failures   []string         `json:"failures,omitempty"` // of peers, in runs that count only as far as they came
@@ -80,6 +81,7 @@ func (r *report) sections() []func(io.Writer) {
 	appended(p11())
 	add(len(r.Paced) > 0, r.printPaced)
 	add(len(r.Idle) > 0, r.printIdle)
+	add(len(r.Restarts) > 0, r.printRestarts)
 	add(r.Failover != nil, func(w io.Writer) { r.Failover.print(w) })
 	add(r.Soak != nil, func(w io.Writer) { r.Soak.print(w) })
 	return out

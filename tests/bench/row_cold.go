@@ -82,7 +82,7 @@ func (c *levadaCluster) coldRun(ctx context.Context, count int64) (r coldRead, e
 	if r.Before, err = rawSpeedsOf(files); err != nil {
 		return r, err
 	}
-	if err := c.dropCached(); err != nil {
+	if err := dropCachedBelow(c.dir); err != nil {
 		return r, err
 	}
 	fetched0, err := ioOf(c.processes(), "read_bytes")
@@ -112,10 +112,10 @@ func rawSpeedsOf(files []string) (s rawSpeeds, err error) {
 	return s, err
 }
 
-// dropCached makes the kernel forget all files of all nodes.
-func (c *levadaCluster) dropCached() error {
+// dropCachedBelow makes the kernel forget all files below a directory.
+func dropCachedBelow(dir string) error {
 	var files []string
-	err := filepath.WalkDir(c.dir, func(path string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		switch {
 		case errors.Is(err, fs.ErrNotExist): // a server has just deleted it
 			return nil
