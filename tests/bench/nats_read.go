@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 
@@ -65,12 +66,7 @@ func (c *natsCluster) consume(ctx context.Context, stream string, pending int, o
 		if got.Add(1) == count {
 			close(done)
 		}
-	}, jetstream.PullMaxMessages(pending), jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
-		select {
-		case failed <- err:
-		default:
-		}
-	}))
+	}, jetstream.PullMaxMessages(pending), lasting(failed))
 	if err != nil {
 		return err
 	}
@@ -83,6 +79,20 @@ func (c *natsCluster) consume(ctx context.Context, stream string, pending int, o
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// lasting hands over the errors that a consumer reports, but not those after which the client asks again by itself. The time until it
+// has what it asked for counts.
+func lasting(failed chan<- error) jetstream.PullConsumeOpt {
+	return jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
+		if errors.Is(err, natsclient.ErrNoResponders) || errors.Is(err, jetstream.ErrNoHeartbeat) {
+			return
+		}
+		select {
+		case failed <- err:
+		default: // the first errors will do
+		}
+	})
 }
 
 func (c *natsCluster) getBatches(ctx context.Context, stream string, count int64, got *atomic.Int64) error {
@@ -120,12 +130,7 @@ func (c *natsCluster) tail(ctx context.Context, shards int, ready func(), got fu
 		if err != nil {
 			return err
 		}
-		consuming, err := consumer.Consume(func(m jetstream.Msg) { got(m.Data()) }, jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
-			select {
-			case failed <- err:
-			default: // the first errors will do
-			}
-		}))
+		consuming, err := consumer.Consume(func(m jetstream.Msg) { got(m.Data()) }, lasting(failed))
 		if err != nil {
 			return err
 		}
