@@ -2,6 +2,7 @@ package kinesis
 
 import (
 	"bufio"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -68,6 +70,7 @@ type outcomes struct {
 	mu         sync.Mutex
 	stored     map[string]bool // what was acknowledged
 	unanswered map[string]bool // what was sent on a connection that ended without an answer
+	refused    map[string]bool // what was sent where nobody listened, or accepted
 	how        map[string]int
 }
 
@@ -146,8 +149,11 @@ func (o *outcomes) overHTTP2(t *testing.T, c *http.Client, address, stream strin
 		req.Header.Set("X-Amz-Target", "Kinesis_20131202.PutRecord")
 		req.Header.Set("Content-Type", "application/x-amz-json-1.1")
 		resp, err := c.Do(req)
-		if errors.Is(err, syscall.ECONNREFUSED) {
+		if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, errNotAccepted) {
 			o.note("HTTP/2: connection refused")
+			o.mu.Lock()
+			o.refused[data] = true
+			o.mu.Unlock()
 			return
 		}
 		if err == nil {
@@ -169,7 +175,42 @@ func (o *outcomes) overHTTP2(t *testing.T, c *http.Client, address, stream strin
 func http2Client() *http.Client {
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
-	return &http.Client{Transport: &http.Transport{Protocols: protocols}}
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return &newConn{Conn: conn}, nil
+	}
+	return &http.Client{Transport: &http.Transport{Protocols: protocols, DialContext: dial}}
+}
+
+// errNotAccepted says that a connection was reset before the server had sent its first byte. The kernel does that to
+// connections that wait to be accepted when a listener closes: to the client they look open until then.
+var errNotAccepted = errors.New("the connection was never accepted")
+
+// newConn tells a connection that the server has never accepted from one that it cut.
+type newConn struct {
+	net.Conn
+	received atomic.Int64
+}
+
+func (c *newConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.received.Add(int64(n))
+	return n, c.judge(err)
+}
+
+func (c *newConn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	return n, c.judge(err)
+}
+
+func (c *newConn) judge(err error) error {
+	if c.received.Load() == 0 && (errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)) {
+		return errNotAccepted
+	}
+	return err
 }
 
 // TestStopAnswersWhatIsUnderWay stops a node with SIGTERM while it has requests: each is answered, and connections end between answers.
@@ -188,7 +229,7 @@ func TestStopAnswersWhatIsUnderWay(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer sub.GetStream().Close()
-	o := &outcomes{stored: map[string]bool{}, unanswered: map[string]bool{}, how: map[string]int{}}
+	o := &outcomes{stored: map[string]bool{}, unanswered: map[string]bool{}, refused: map[string]bool{}, how: map[string]int{}}
 	var clients sync.WaitGroup
 	const connections = 8
 	h2 := http2Client()
@@ -229,6 +270,11 @@ func TestStopAnswersWhatIsUnderWay(t *testing.T) {
 	for data := range o.stored {
 		if seen[data] == 0 {
 			t.Errorf("%s was acknowledged and is not there", data)
+		}
+	}
+	for data := range o.refused {
+		if seen[data] > 0 {
+			t.Errorf("%s went to a connection that nobody accepted, and is there", data)
 		}
 	}
 }
