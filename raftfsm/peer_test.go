@@ -45,7 +45,10 @@ func TestDropIsNoDeath(t *testing.T) {
 		connectAll(t, a, b)
 		n.dropConns("b", 0)
 		time.Sleep(time.Minute)
-		if p := a.peer("b"); p.probing {
+		p := a.peer("b")
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.probing {
 			t.Error("it is still probed")
 		}
 	})
