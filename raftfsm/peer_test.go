@@ -57,13 +57,9 @@ func TestDropIsNoDeath(t *testing.T) {
 // connectAll opens all shared lanes between two transports, both ways.
 func connectAll(t *testing.T, a, b *Transport) {
 	t.Helper()
-	for _, from := range []*Transport{a, b} {
-		to := a
-		if from == a {
-			to = b
-		}
+	for _, pair := range [][2]*Transport{{a, b}, {b, a}} {
 		for l := range lane(lanesShared) {
-			if _, err := from.peer(to.o.NodeID).lane(l, nil); err != nil {
+			if _, err := pair[0].peer(pair[1].o.NodeID).lane(l, nil); err != nil {
 				t.Fatal(err)
 			}
 		}
