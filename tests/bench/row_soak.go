@@ -30,7 +30,7 @@ func (o *soakOptions) flags(f *flag.FlagSet) {
 	f.DurationVar(&o.duration, "soak-duration", time.Hour, "length of the soak")
 	f.DurationVar(&o.every, "soak-every", 10*time.Second, "time between two samples of the soak")
 	f.Float64Var(&o.rate, "soak-rate", 0, "load of the soak in MB/s; 0 measures the throughput first and takes 70 % of it")
-	f.DurationVar(&o.find, "soak-find", 5*time.Minute, "how long that throughput is measured")
+	f.DurationVar(&o.find, "soak-find", 10*time.Minute, "how long that throughput is measured")
 	f.IntVar(&o.shards, "soak-shards", 16, "shards of the soak")
 	f.Int64Var(&o.retention, "soak-retention", 256, "MiB per shard and replica that the soak's stream keeps; whole segments are deleted, so that one more may stay")
 	f.Int64Var(&o.segment, "soak-segment", 64, "MiB of a segment of a shard log in the soak; the server's default of 256 needs four times the disk for the same")
